@@ -1,0 +1,162 @@
+"""Pure: numbering messages and packing them into one call of the server-side function.
+
+A message gets its number when it enters a batch, never earlier, so numbers follow the order of
+publication. `seq` counts up by one per ticker within an epoch, from 1; quotes and bars, which no
+journal keeps, count on their own so that a reader can still see a hole.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from .config import pack_argument
+from .constants import BusNames
+from .messages import BarMessage, BusMessage, OrderMessage, QuoteMessage
+
+FUNCTION: Final = "tickerbus_publish_1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalBounds:
+    """How much the journals keep. `max_mb` is shared among all tickers."""
+
+    max_per_ticker: int = 10_000
+    max_mb: int = 512
+    order_days: int = 7
+    entry_bytes: int = 270
+
+    def per_ticker(self, tickers: int) -> int:
+        """The bound in force: entries in each ticker's journal, at least 100."""
+        shared = self.max_mb * 1_048_576 // (self.entry_bytes * max(1, tickers))
+        return max(100, min(self.max_per_ticker, shared))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One packed call, sent byte for byte again until Redis confirms it."""
+
+    packed: bytes
+    messages: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Route:
+    """A symbol's names, as RESP arguments."""
+
+    channel: bytes
+    log: bytes
+    order_log: bytes
+
+
+class Packer:
+    """Numbers and packs. Not thread-safe: its owner holds one lock around numbering and writing."""
+
+    def __init__(self, names: BusNames, epoch: int, bounds: JournalBounds) -> None:
+        self.epoch, self.bounds = epoch, bounds
+        self.seqs: defaultdict[str, int] = defaultdict(int)
+        self._channel_seqs: defaultdict[str, int] = defaultdict(int)
+        self._names = names
+        self._batches = 0
+        self._encode = msgspec.json.Encoder().encode
+        self._routes: dict[str, _Route] = {}
+        self._fixed_keys = pack_argument(names.BROKER_EPOCH) + pack_argument(names.BROKER_BATCH)
+
+    @property
+    def journal_bound(self) -> int:
+        """Entries that each ticker's journal may hold now."""
+        return self.bounds.per_ticker(len(self._routes))
+
+    def pack(self, messages: Sequence[BusMessage]) -> Batch:
+        """Number and pack. Orders go first, quotes and bars last; otherwise the order stays."""
+        orders: list[bytes] = []
+        journalled: list[bytes] = []
+        unlogged: list[bytes] = []
+        order_keys: list[bytes] = []
+        keys: list[bytes] = []
+        # An order that waits in this batch overtakes its prices, so it has to be numbered first.
+        for message in messages:
+            if type(message) is OrderMessage:
+                route = self._route(message.symbol)
+                orders.append(self._pack_entry(message, route))
+                order_keys.append(route.log + route.order_log)
+        for message in messages:
+            kind = type(message)
+            if kind is QuoteMessage or kind is BarMessage:
+                unlogged.append(self._pack_unlogged(message))
+            elif kind is not OrderMessage:
+                route = self._routes.get(message.symbol) or self._route(message.symbol)
+                journalled.append(self._pack_entry(message, route))
+                keys.append(route.log)
+        return self._pack_call(order_keys + keys, orders, journalled, unlogged)
+
+    def _pack_entry(self, message: BusMessage, route: _Route) -> bytes:
+        symbol = message.symbol
+        self.seqs[symbol] = seq = self.seqs[symbol] + 1
+        body = b'%b,"epoch":%d,"seq":%d}' % (self._encode(message)[:-1], self.epoch, seq)
+        entry_id = b"%d-%d" % (self.epoch, seq)
+        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+            route.channel,
+            len(entry_id),
+            entry_id,
+            len(body),
+            body,
+        )
+
+    def _pack_unlogged(self, message: BusMessage) -> bytes:
+        names = self._names
+        channel = (
+            names.get_quotes_channel(message.symbol)
+            if type(message) is QuoteMessage
+            else names.get_bars_channel(message.symbol)
+        )
+        self._channel_seqs[channel] = seq = self._channel_seqs[channel] + 1
+        body = b'%b,"epoch":%d,"seq":%d}' % (self._encode(message)[:-1], self.epoch, seq)
+        return pack_argument(channel) + pack_argument(body)
+
+    def _pack_call(
+        self,
+        keys: list[bytes],
+        orders: list[bytes],
+        journalled: list[bytes],
+        unlogged: list[bytes],
+    ) -> Batch:
+        self._batches += 1
+        settings = (
+            self.epoch,
+            self._batches,
+            self.journal_bound,
+            self.bounds.order_days * 86_400,
+            len(orders),
+            len(journalled),
+        )
+        number_of_keys = 2 + len(orders) + len(keys)
+        entries = len(orders) + len(journalled)
+        arguments = 3 + number_of_keys + len(settings) + 3 * entries + 2 * len(unlogged)
+        packed = b"".join(
+            (
+                b"*%d\r\n" % arguments,
+                pack_argument("FCALL") + pack_argument(FUNCTION) + pack_argument(number_of_keys),
+                self._fixed_keys,
+                *keys,
+                *map(pack_argument, settings),
+                *orders,
+                *journalled,
+                *unlogged,
+            )
+        )
+        return Batch(packed=packed, messages=entries + len(unlogged))
+
+    def _route(self, symbol: str) -> _Route:
+        names = self._names
+        route = _Route(
+            channel=pack_argument(names.get_ticker_channel(symbol)),
+            log=pack_argument(names.ticker_log(symbol)),
+            order_log=pack_argument(names.order_log(symbol)),
+        )
+        self._routes[symbol] = route
+        return route

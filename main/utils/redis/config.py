@@ -1,0 +1,204 @@
+"""From a `RedisConfig` to a connection.
+
+redis-py resolves, connects, encrypts and authenticates. What it is too slow for, reading and
+writing a hot socket, the publisher and the subscriber do themselves on a `Wire`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+from urllib.parse import unquote, urlsplit
+
+import hiredis
+import redis
+
+from .errors import RedisUnavailable
+
+CONNECTION_FAULTS: Final = (redis.ConnectionError, redis.TimeoutError, OSError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisConfig:
+    """Where Redis is, and as whom. `timeout_s` is the deadline of connecting and of one command."""
+
+    host: str = "localhost"
+    port: int = 6379
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+    tls_ca_file: str | None = None
+    timeout_s: float = 1.0
+    connect_timeout_s: float = 3.0
+    client_name: str = "tickerbus"
+    bus_prefix: str = ""
+
+    @classmethod
+    def from_url(cls, url: str, **overrides: Any) -> RedisConfig:
+        """From `redis://[user[:password]@]host[:port][/db]`; `rediss://` is with TLS.
+
+        Raises:
+            ValueError: not such a URL; the password is not in the message.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+            raise ValueError("REDIS_URL must look like redis://[user:password@]host[:port][/db]")
+        database = parts.path.strip("/")
+        if database and not database.isdecimal():
+            raise ValueError(f"REDIS_URL names the database {database!r}: it must be a number")
+        fields: dict[str, Any] = {
+            "host": parts.hostname,
+            "port": parts.port or 6379,
+            "db": int(database or 0),
+            "username": unquote(parts.username) if parts.username else None,
+            "password": unquote(parts.password) if parts.password else None,
+            "tls": parts.scheme == "rediss",
+        }
+        return cls(**(fields | overrides))
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None, **overrides: Any) -> RedisConfig:
+        """From `REDIS_URL`, or `REDIS_HOST`, `_PORT`, `_DB`, `_USERNAME`, `_PASSWORD` and `_TLS`.
+
+        Raises:
+            ValueError: a value is not what its name promises.
+        """
+        env = os.environ if env is None else env
+        overrides = {"bus_prefix": env.get("BUS_PREFIX", "")} | overrides
+        if url := env.get("REDIS_URL"):
+            return cls.from_url(url, **overrides)
+        fields: dict[str, Any] = {
+            "host": env.get("REDIS_HOST") or "localhost",
+            "port": _number(env, "REDIS_PORT", 6379),
+            "db": _number(env, "REDIS_DB", 0),
+            "username": env.get("REDIS_USERNAME") or None,
+            "password": env.get("REDIS_PASSWORD") or None,
+            "tls": env.get("REDIS_TLS", "").lower() in ("1", "true", "yes", "on"),
+            "tls_ca_file": env.get("REDIS_TLS_CA_FILE") or None,
+        }
+        return cls(**(fields | overrides))
+
+    @property
+    def address(self) -> str:
+        """For people and logs: no password."""
+        return f"{self.host}:{self.port}/{self.db}"
+
+    def client(self) -> redis.Redis:
+        """A redis-py client, for everything that is not hot."""
+        pool = redis.ConnectionPool(
+            connection_class=redis.SSLConnection if self.tls else redis.Connection,
+            **self._connection_arguments(),
+        )
+        client = redis.Redis(connection_pool=pool)
+        client.auto_close_connection_pool = True
+        return client
+
+    def connection(self) -> redis.Connection:
+        """One connection of its own, not yet connected."""
+        kind = redis.SSLConnection if self.tls else redis.Connection
+        return kind(**self._connection_arguments())
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "host": self.host,
+            "port": self.port,
+            "db": self.db,
+            "username": self.username,
+            "password": self.password,
+            "socket_timeout": self.timeout_s,
+            "socket_connect_timeout": self.connect_timeout_s,
+            "socket_keepalive": True,
+            "client_name": self.client_name,
+            "protocol": 2,
+            # Retrying is ours: a silent second attempt of redis-py would hide a lost reply.
+            "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+        }
+        if self.tls and self.tls_ca_file:
+            arguments["ssl_ca_certs"] = self.tls_ca_file
+        return arguments
+
+
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name) or str(default)
+    if not text.isdecimal():
+        raise ValueError(f"{name} must be a number, not {text!r}")
+    return int(text)
+
+
+class Wire:
+    """A connected, authenticated Redis socket with a reply parser. One thread reads, one writes."""
+
+    def __init__(self, config: RedisConfig) -> None:
+        """Connect.
+
+        Raises:
+            RedisUnavailable: nobody answers there, or refuses us.
+        """
+        self._connection = cast(Any, config.connection())  # its connect() has no types
+        try:
+            self._connection.connect()
+        except (redis.RedisError, OSError) as error:
+            self._connection.disconnect()
+            raise RedisUnavailable(config.address, error) from error
+        # redis-py hands out its socket under no public name
+        self.sock: socket.socket = self._connection._sock
+        self.replies = hiredis.Reader()
+
+    def send(self, packed: bytes) -> None:
+        self.sock.sendall(packed)
+
+    def receive(self) -> Any:
+        """The next reply; an error reply is returned as `hiredis.ReplyError`, not raised.
+
+        Raises:
+            TimeoutError: nothing came within the socket's deadline.
+            ConnectionError: the other side closed.
+        """
+        while (reply := self.replies.gets()) is False:
+            self.feed()
+        return reply
+
+    def feed(self) -> None:
+        """Read once from the socket into the parser."""
+        received = self.sock.recv(262_144)
+        if not received:
+            raise ConnectionResetError("Redis closed the connection")
+        self.replies.feed(received)
+
+    def call(self, *arguments: str | bytes | int) -> Any:
+        self.send(pack_command(*arguments))
+        return self.receive()
+
+    def close(self) -> None:
+        # Shut down first: it wakes a thread that is blocked in recv.
+        with contextlib.suppress(OSError):  # it may be gone already
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self._connection.disconnect()
+
+
+def pack_argument(argument: str | bytes | int) -> bytes:
+    """One bulk string of RESP."""
+    raw = argument if isinstance(argument, bytes) else str(argument).encode()
+    return b"$%d\r\n%b\r\n" % (len(raw), raw)
+
+
+def pack_command(*arguments: str | bytes | int) -> bytes:
+    """One command of RESP."""
+    return b"*%d\r\n%b" % (len(arguments), b"".join(map(pack_argument, arguments)))
+
+
+def backoff_delays(
+    first_s: float = 0.05, cap_s: float = 2.0, rng: random.Random | None = None
+) -> Iterator[float]:
+    """Endless delays that double up to a cap, each with full jitter above a half."""
+    rng = rng or random.Random()
+    delay = first_s
+    while True:
+        yield delay * rng.uniform(0.5, 1.0)
+        delay = min(cap_s, delay * 2)

@@ -1,0 +1,86 @@
+#!lua name=tickerbus_1
+-- Writing a batch is one atomic step: nobody sees half of it, a superseded broker writes nothing,
+-- and a batch that is sent again (because its reply was lost) is neither written nor published twice.
+--
+-- KEYS  epoch, batch, then for each order its TICKER_LOG and its ORDER_LOG, then for each other
+--       journalled message its TICKER_LOG
+-- ARGV  epoch, batch number, journal bound, seconds that orders are kept, number of orders,
+--       number of other journalled messages; then for each journalled message its channel, id and
+--       body; then for each message that is only published (quotes, bars) its channel and body
+-- Returns the number of messages done, or {reason, index of the message, detail}.
+
+local function already_done(key, epoch)
+  -- The journal refused the id as "equal or smaller". That means "done before" only if its top is
+  -- of this epoch; a top from a later epoch is somebody else's, and must not pass as success.
+  local info = redis.call('XINFO', 'STREAM', key)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      return string.match(info[i + 1], '^(%d+)-') == epoch
+    end
+  end
+  return false
+end
+
+-- true: written now. false: was there already. Otherwise an error text.
+local function append(key, bound, id, body, epoch)
+  local reply
+  if bound then
+    reply = redis.pcall('XADD', key, 'MAXLEN', '~', bound, id, 'm', body)
+  else
+    reply = redis.pcall('XADD', key, id, 'm', body)
+  end
+  if not reply.err then
+    return true
+  end
+  if string.find(reply.err, 'equal or smaller', 1, true) and already_done(key, epoch) then
+    return false
+  end
+  return reply.err
+end
+
+local function publish_batch(keys, args)
+  local epoch = args[1]
+  local current = redis.call('GET', keys[1])
+  if not current then
+    return {'NOEPOCH', 0, ''}
+  end
+  if current ~= epoch then
+    return {'FENCED', 0, current}
+  end
+  local bound, keep_orders_s = args[3], args[4]
+  local orders, journalled = tonumber(args[5]), tonumber(args[6])
+  local key, arg = 3, 7
+  for i = 1, orders + journalled do
+    local channel, id, body = args[arg], args[arg + 1], args[arg + 2]
+    local log = keys[key]
+    key = key + 1
+    if i <= orders then
+      local order_log = keys[key]
+      key = key + 1
+      local outcome = append(order_log, nil, id, body, epoch)
+      if type(outcome) == 'string' then
+        return {'FAILED', i, order_log .. ': ' .. outcome}
+      end
+      redis.call('EXPIRE', order_log, keep_orders_s)
+    end
+    local outcome = append(log, bound, id, body, epoch)
+    if outcome == true then
+      redis.call('PUBLISH', channel, body)
+    elseif outcome then
+      return {'FAILED', i, log .. ': ' .. outcome}
+    end
+    arg = arg + 3
+  end
+  if arg <= #args then
+    local last = redis.call('GET', keys[2])
+    if last ~= epoch .. '-' .. args[2] then
+      redis.call('SET', keys[2], epoch .. '-' .. args[2])
+      for i = arg, #args, 2 do
+        redis.call('PUBLISH', args[i], args[i + 1])
+      end
+    end
+  end
+  return orders + journalled + (#args - arg + 1) / 2
+end
+
+redis.register_function('tickerbus_publish_1', publish_batch)

@@ -1,0 +1,274 @@
+"""RedisPublisher: single control messages, and the numbered, journalled batches of ticker messages.
+
+Both of the broker's producers share one publisher: one connection and one lock, so that numbering
+and writing are one step. One batch is in flight at a time; it is sent again, byte for byte, until
+Redis confirms it or the publisher is told to give up.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from types import TracebackType
+from typing import Any, Final
+
+import hiredis
+import structlog
+
+from .batch import Batch, JournalBounds, Packer
+from .config import CONNECTION_FAULTS, RedisConfig, Wire, backoff_delays, pack_command
+from .constants import BusNames
+from .errors import Abandoned, Fenced, IllegalUse, RedisUnavailable
+from .messages import BusMessage, encode, now_rfc3339
+
+log: Final = structlog.get_logger("tickerbus.publisher")
+
+MAX_BATCH_MESSAGES: Final = 1_000
+
+
+class RedisPublisher:
+    """Publishes to the bus. Any thread may call it.
+
+    `publish` is for single control messages (registrations, replies, status). `open_epoch` and
+    `publish_batch` are the broker's: the numbered path for ticker messages.
+    """
+
+    def __init__(self, config: RedisConfig, bounds: JournalBounds | None = None) -> None:
+        """Connect, and verify that Redis answers.
+
+        Raises:
+            RedisUnavailable: nobody answers there, or refuses us.
+        """
+        self.names = BusNames(config.bus_prefix)
+        self.counters: Counter[str] = Counter()
+        self.trouble: str | None = None  # why Redis is not taking our batches, while it is not
+        self._config, self._bounds = config, bounds or JournalBounds()
+        self._lock = threading.RLock()
+        self._packer: Packer | None = None
+        self._pending: Batch | None = None
+        self._giving_up = threading.Event()
+        self._wire: Wire | None = Wire(config)
+
+    def __enter__(self) -> RedisPublisher:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def ping(self) -> bool:
+        """Whether Redis answers now."""
+        try:
+            with self._lock:
+                return bool(self._call("PING") == b"PONG")
+        except RedisUnavailable:
+            return False
+
+    def close(self) -> None:
+        """Close the connection. A batch that waits for Redis is given up."""
+        self._giving_up.set()
+        with self._lock:
+            self._drop_wire()
+
+    # -- single control messages
+
+    def publish(self, channel: str, message: object, sender: str | None = None) -> int:
+        """Publish one message; returns how many subscribers Redis handed it to.
+
+        `message` is a typed message or anything that JSON can hold. With a `sender` it goes inside
+        an envelope `{"data", "sender", "timestamp"}`.
+
+        Raises:
+            RedisUnavailable: Redis did not take it, also not on a second, fresh connection.
+        """
+        body = message if isinstance(message, bytes) else encode(_enveloped(message, sender))
+        with self._lock:
+            try:
+                receivers = self._call("PUBLISH", channel, body)
+            except RedisUnavailable:
+                receivers = self._call("PUBLISH", channel, body)  # once more, on a new connection
+        if isinstance(receivers, hiredis.ReplyError):
+            raise RedisUnavailable(self._config.address, receivers)
+        self.counters["control_messages"] += 1
+        return int(receivers)
+
+    # -- the numbered path
+
+    def open_epoch(self) -> int:
+        """Begin a new epoch: from here on this publisher, and no other, may write ticker messages.
+
+        Raises:
+            RedisUnavailable: Redis does not answer, or refuses the function or the key.
+        """
+        with self._lock:
+            self._load_function()
+            key = self.names.BROKER_EPOCH
+            last = self._must_call("GET", key)
+            epoch = max(time.time_ns() // 1_000_000, int(last) + 1 if last else 0)
+            self._must_call("SET", key, epoch)
+            self._packer = Packer(self.names, epoch, self._bounds)
+            self._pending = None
+        return epoch
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that was opened, 0 before."""
+        return self._packer.epoch if self._packer else 0
+
+    @property
+    def journal_bound(self) -> int:
+        """Entries that each ticker's journal may hold now."""
+        return self._packer.journal_bound if self._packer else self._bounds.max_per_ticker
+
+    def seqs(self) -> dict[str, int]:
+        """The last number of every ticker. Call it under `ordered()` to publish it as a fact."""
+        with self._lock:
+            return dict(self._packer.seqs) if self._packer else {}
+
+    def ordered(self) -> threading.RLock:
+        """The lock under which numbers are given and written: what is published while it is held
+        comes after all that was numbered before."""
+        return self._lock
+
+    def publish_batch(self, messages: Sequence[BusMessage]) -> None:
+        """Number, journal and publish, as one atomic step per 1,000 messages.
+
+        Blocks until Redis has confirmed all of it, however often it has to be sent.
+
+        Raises:
+            Fenced: another run of the broker owns the epoch; nothing more will be written.
+            Abandoned: `give_up` was called while Redis did not confirm.
+            IllegalUse: no epoch was opened.
+        """
+        with self._lock:
+            if self._packer is None:
+                raise IllegalUse("publish_batch before open_epoch: no number can be given")
+            for start in range(0, len(messages), MAX_BATCH_MESSAGES):
+                self._flush()
+                self._pending = self._packer.pack(messages[start : start + MAX_BATCH_MESSAGES])
+                self._flush()
+
+    def give_up(self) -> None:
+        """Let a blocked `publish_batch` end with `Abandoned`: the broker is stopping."""
+        self._giving_up.set()
+
+    # -- private: the lock is held below
+
+    def _flush(self) -> None:
+        """Send the batch in flight until Redis confirms it. A failure leaves it in flight."""
+        delays = backoff_delays()
+        while (batch := self._pending) is not None:
+            try:
+                reply = self._exchange(batch.packed)
+                trouble = None if isinstance(reply, int) else self._repair(reply)
+            except RedisUnavailable as error:
+                reply, trouble = None, str(error.cause)
+            if isinstance(reply, int):
+                self._confirm(batch, reply)
+            elif trouble:
+                self._note_trouble(trouble, batch)
+                self._wait(next(delays), batch)
+
+    def _confirm(self, batch: Batch, done: int) -> None:
+        assert done == batch.messages, f"Redis did {done} of {batch.messages} messages"
+        if self.trouble:
+            log.info("redis.batches_flow_again", address=self._config.address)
+        self.trouble = None
+        self._pending = None
+        self.counters["messages"] += batch.messages
+        self.counters["batches"] += 1
+
+    def _repair(self, reply: Any) -> str | None:
+        """Mend what stopped the batch. Returns what to wait for, or None to send again at once."""
+        if isinstance(reply, hiredis.ReplyError):
+            return self._repair_error(str(reply))
+        reason, _, detail = (part.decode() if isinstance(part, bytes) else part for part in reply)
+        if reason == "FENCED":
+            assert self._packer is not None
+            raise Fenced(self._packer.epoch, detail)
+        if reason == "NOEPOCH":
+            # Redis came back empty. Who is first writes the epoch again; the other is FENCED.
+            self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX")
+            return None
+        key, _, error = detail.partition(": ")
+        if error.startswith("WRONGTYPE") or "equal or smaller" in error:
+            self._set_aside(key, error)
+            return None
+        return str(detail)
+
+    def _repair_error(self, error: str) -> str | None:
+        if "unction not found" in error:
+            self._load_function()
+            return None
+        if error.startswith("READONLY"):
+            self._drop_wire()  # a demoted primary: resolve the address again
+        return error
+
+    def _set_aside(self, key: str, error: str) -> None:
+        """A foreign value under a journal's name would stop every batch: keep it elsewhere."""
+        aside = f"{key}.set_aside.{self.epoch}"
+        log.error("journal.set_aside", key=key, moved_to=aside, error=error)
+        self.counters["journals_set_aside"] += 1
+        self._must_call("RENAME", key, aside)
+
+    def _load_function(self) -> None:
+        code = resources.files(__package__).joinpath("publish.lua").read_bytes()
+        self._must_call("FUNCTION", "LOAD", "REPLACE", code)
+
+    def _note_trouble(self, trouble: str, batch: Batch) -> None:
+        self.counters["batch_retries"] += 1
+        if trouble != self.trouble:
+            log.warning("redis.batch_waits", error=trouble, messages=batch.messages)
+        self.trouble = trouble
+
+    def _wait(self, delay_s: float, batch: Batch) -> None:
+        if self._giving_up.wait(delay_s):
+            raise Abandoned(batch.messages)
+
+    def _must_call(self, *arguments: str | bytes | int) -> Any:
+        reply = self._call(*arguments)
+        if isinstance(reply, hiredis.ReplyError):
+            raise RedisUnavailable(self._config.address, reply)
+        return reply
+
+    def _call(self, *arguments: str | bytes | int) -> Any:
+        return self._exchange(pack_command(*arguments))
+
+    def _exchange(self, packed: bytes) -> Any:
+        """One request, one reply. After a failure the connection is gone: a late reply to this
+        request must never be taken for the next one's."""
+        try:
+            if self._wire is None:
+                self._wire = Wire(self._config)
+                self.counters["reconnects"] += 1
+            self._wire.send(packed)
+            return self._wire.receive()
+        except CONNECTION_FAULTS as error:
+            self._drop_wire()
+            raise RedisUnavailable(self._config.address, error) from error
+        except BaseException:
+            self._drop_wire()
+            raise
+
+    def _drop_wire(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+
+def _enveloped(message: object, sender: str | None) -> object:
+    if sender is None:
+        return message
+    envelope: Mapping[str, object] = {
+        "data": message,
+        "sender": sender,
+        "timestamp": now_rfc3339(),
+    }
+    return envelope
