@@ -1,0 +1,83 @@
+"""TickerBus: one Alpaca connection, a Redis channel for every ticker.
+
+    from tickerbus import RedisConfig, RedisSubscriber, get_ticker_channel
+
+The names below are loaded when they are first used, and never bring the broker or Alpaca's
+libraries with them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .utils.redis.config import RedisConfig
+    from .utils.redis.constants import CHANNELS, BusNames, get_ticker_channel
+    from .utils.redis.messages import (
+        BarMessage,
+        BrokerStatus,
+        CorrectionMessage,
+        GapMessage,
+        OrderMessage,
+        PriceMessage,
+        QuoteMessage,
+        RegistrationReply,
+        StatusMessage,
+    )
+    from .utils.redis.publisher import RedisPublisher
+    from .utils.redis.registration import RegistrationClient
+    from .utils.redis.subscriber import RedisSubscriber
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "RedisConfig": "config",
+    "CHANNELS": "constants",
+    "BusNames": "constants",
+    "get_ticker_channel": "constants",
+    "BarMessage": "messages",
+    "BrokerStatus": "messages",
+    "CorrectionMessage": "messages",
+    "GapMessage": "messages",
+    "OrderMessage": "messages",
+    "PriceMessage": "messages",
+    "QuoteMessage": "messages",
+    "RegistrationReply": "messages",
+    "StatusMessage": "messages",
+    "RedisPublisher": "publisher",
+    "RegistrationClient": "registration",
+    "RedisSubscriber": "subscriber",
+}
+
+__all__ = [
+    "BarMessage",
+    "BrokerStatus",
+    "BusNames",
+    "CHANNELS",
+    "CorrectionMessage",
+    "GapMessage",
+    "OrderMessage",
+    "PriceMessage",
+    "QuoteMessage",
+    "RedisConfig",
+    "RedisPublisher",
+    "RedisSubscriber",
+    "RegistrationClient",
+    "RegistrationReply",
+    "StatusMessage",
+    "get_ticker_channel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f".utils.redis.{home}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

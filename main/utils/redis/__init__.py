@@ -3,5 +3,13 @@
 from .config import RedisConfig
 from .constants import CHANNELS, BusNames, get_ticker_channel
 from .publisher import RedisPublisher
+from .subscriber import RedisSubscriber
 
-__all__ = ["CHANNELS", "BusNames", "RedisConfig", "RedisPublisher", "get_ticker_channel"]
+__all__ = [
+    "CHANNELS",
+    "BusNames",
+    "RedisConfig",
+    "RedisPublisher",
+    "RedisSubscriber",
+    "get_ticker_channel",
+]

@@ -9,7 +9,9 @@ strings that Alpaca sends, to be read as `Decimal`.
 
 from __future__ import annotations
 
+import re
 import time
+from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -195,6 +197,7 @@ BusMessage: TypeAlias = TickerMessage | QuoteMessage | BarMessage
 _encoder: Final = msgspec.json.Encoder()
 _typed: Final[msgspec.json.Decoder[TypedMessage]] = msgspec.json.Decoder(TypedMessage)
 _plain: Final = msgspec.json.Decoder()
+_FRACTION: Final = re.compile(r"\.(\d+)")
 
 
 def encode(message: object) -> bytes:
@@ -260,6 +263,22 @@ def _second_text(seconds: int) -> str:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         _last_second = (seconds, text)
     return text
+
+
+def parse_rfc3339(text: str) -> int:
+    """Nanoseconds since 1970 of an RFC 3339 text with any offset; nothing is cut.
+
+    Raises:
+        ValueError: it is not one, or has no offset.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset: end it with Z")
+    fraction = _FRACTION.search(text)
+    digits = fraction.group(1)[:9] if fraction else ""
+    return int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000 + int(
+        digits.ljust(9, "0")
+    )
 
 
 def now_rfc3339() -> str:

@@ -1,0 +1,63 @@
+"""Whose money it is: asked of Alpaca before anything touches the account."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+
+TIMEOUT_S = 5.0
+
+
+class AccountRefused(Exception):
+    """Alpaca knows neither these keys, or not for this endpoint. Trying again is no use."""
+
+    def __init__(self, url: str, status: int) -> None:
+        self.url, self.status = url, status
+        super().__init__(
+            f"Alpaca refuses these keys at {url} (HTTP {status}): check ALPACA_API_KEY and "
+            "ALPACA_API_SECRET, and that ALPACA_PAPER says which account they belong to"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlpacaAccess:
+    """An account's REST endpoint and the keys to it."""
+
+    url: str
+    key: str
+    secret: str = field(repr=False)
+    paper: bool = True
+    local: bool = False  # the local Alpaca: nobody's money
+
+    def banner(self, number: str | None) -> str:
+        """PAPER or LIVE, and the last four characters of the account `number`."""
+        return f"{'PAPER' if self.paper else 'LIVE'} account {self.label(number)}"
+
+    def label(self, number: str | None) -> str:
+        """`…1A2B at Alpaca`."""
+        where = "the local Alpaca" if self.local else "Alpaca"
+        if number is None:
+            return f"of an unknown number: {self.url} does not answer now"
+        return f"…{number[-4:]} at {where}"
+
+    def account_number(self) -> str | None:
+        """The account's number; None when Alpaca does not answer now.
+
+        Raises:
+            AccountRefused: wrong keys, or keys of the other kind of account.
+        """
+        request = urllib.request.Request(
+            f"{self.url}/v2/account",
+            headers={"APCA-API-KEY-ID": self.key, "APCA-API-SECRET-KEY": self.secret},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+                return str(json.load(answer)["account_number"])
+        except urllib.error.HTTPError as error:
+            if error.code in (401, 403):
+                raise AccountRefused(self.url, error.code) from None
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None

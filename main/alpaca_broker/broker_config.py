@@ -1,0 +1,57 @@
+"""The broker's own small config, made from the settings at the edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..settings import Settings
+from ..utils.redis.batch import JournalBounds
+from ..utils.redis.config import RedisConfig
+from .connection import ConnectionConfig
+from .rest import TradingRest
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerConfig:
+    """Everything that one broker needs to know."""
+
+    redis: RedisConfig
+    journal: JournalBounds = field(default_factory=JournalBounds)
+    rest: TradingRest
+    stocks: ConnectionConfig
+    crypto: ConnectionConfig
+    orders: ConnectionConfig
+    feed: str = "iex"
+    symbol_limit: int = 30
+    heartbeat_s: float = 1.0
+    reply_timeout_s: float = 5.0
+    start_timeout_s: float = 10.0
+    stop_timeout_s: float = 4.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> BrokerConfig:
+        """From the settings, which must hold keys.
+
+        Raises:
+            ValueError: there are no keys.
+        """
+        if settings.alpaca_api_key is None or settings.alpaca_api_secret is None:
+            raise ValueError("ALPACA_API_KEY and ALPACA_API_SECRET are not set")
+        key = settings.alpaca_api_key.get_secret_value()
+        secret = settings.alpaca_api_secret.get_secret_value()
+
+        def stream(name: str, url: str) -> ConnectionConfig:
+            return ConnectionConfig(name=name, url=url, key=key, secret=secret)
+
+        return cls(
+            redis=settings.redis_config("tickerbus-broker"),
+            journal=settings.journal_bounds(),
+            rest=TradingRest(
+                url=settings.trading_url, key=key, secret=secret, paper=settings.alpaca_paper
+            ),
+            stocks=stream("stocks", settings.stock_stream_url),
+            crypto=stream("crypto", settings.crypto_stream_url),
+            orders=stream("orders", settings.trading_stream_url),
+            feed=settings.alpaca_data_feed,
+            symbol_limit=settings.alpaca_symbol_limit,
+        )

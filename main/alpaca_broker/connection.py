@@ -1,0 +1,296 @@
+"""One websocket to Alpaca that outlives the producers, reconnects, and never stops reading.
+
+`Upstream` is the shell around a pure session: a named thread that connects, signs in, is the only
+caller of `recv`, and after a failure comes back with a delay. What arrives goes to a buffer at
+once: when the library's own receive buffer fills, pings go unanswered and Alpaca cuts us.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.sync.client import ClientConnection, connect
+
+from ..utils.redis.config import backoff_delays
+from .errors import Remedy, remedy_for_handshake
+from .market_session import Broken, Outcome, Phase, Refused, SignedIn, SlotTaken
+
+log: Final = structlog.get_logger("tickerbus.upstream")
+
+_TICK_S: Final = 0.5  # how often deadlines are looked at while nothing comes
+_FAILURES: Final = (OSError, TimeoutError, ConnectionClosed, InvalidHandshake)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionConfig:
+    """Where one stream is, and how long each step of reaching it may take."""
+
+    name: str
+    url: str
+    key: str = field(repr=False)
+    secret: str = field(repr=False)
+    connect_timeout_s: float = 10.0
+    sign_in_timeout_s: float = 10.0
+    ack_timeout_s: float = 5.0
+    ping_interval_s: float = 10.0
+    close_timeout_s: float = 2.0
+    max_frame_bytes: int = 64 * 1_048_576
+    retry_first_s: float = 0.1
+    retry_cap_s: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamState:
+    """What the status says of a stream."""
+
+    state: str
+    since_ns: int
+    reason: str | None = None
+
+
+class Session(Protocol):
+    """The part of a pure session that every stream has."""
+
+    phase: Phase
+    outbox: list[bytes]
+
+    def sign_in(self) -> None: ...
+
+
+class ConversationBroken(Exception):
+    """The server answered what cannot be carried on from: reconnect."""
+
+
+class Refusal(Exception):
+    """Asking again cannot help."""
+
+
+class Upstream:
+    """The shell. Subclasses say what a frame means (`_receive`) and how a session begins."""
+
+    content_type: str | None = None
+
+    def __init__(
+        self, config: ConnectionConfig, on_state: Callable[[StreamState], None] | None = None
+    ) -> None:
+        self.config = config
+        self.counters: Counter[str] = Counter()
+        self.last_received_ns = 0
+        self.state = StreamState(state="DOWN", since_ns=time.time_ns())
+        self._on_state = on_state
+        # Guards the session and the sending of its outbox. Re-entrant: an outcome may send more.
+        self._lock = threading.RLock()
+        self._closing = threading.Event()
+        self._settled = threading.Condition()
+        self._socket: ClientConnection | None = None
+        self._thread: threading.Thread | None = None
+        self._sign_in_due_s = 0.0
+        self._sign_in_delays: Iterator[float] = iter(())
+
+    # -- for any thread
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._thread = threading.Thread(
+            target=self._run, name=f"upstream-{self.config.name}", daemon=True
+        )
+        self._thread.start()
+
+    def wait_until_settled(self, timeout_s: float) -> StreamState:
+        """The state once it is LIVE or REFUSED, or whatever it is after the time."""
+        with self._settled:
+            self._settled.wait_for(lambda: self.state.state in ("LIVE", "REFUSED"), timeout_s)
+            return self.state
+
+    def begin_close(self) -> None:
+        """Close the connection properly, so that Alpaca frees its slot; does not wait."""
+        self._closing.set()
+        socket = self._socket
+        if socket is not None:
+            closer = threading.Thread(
+                target=socket.close, name=f"upstream-{self.config.name}-closer", daemon=True
+            )
+            closer.start()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether the thread ended within the time."""
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def thread_name(self) -> str:
+        return f"upstream-{self.config.name}"
+
+    # -- what a stream is
+
+    def _new_session(self) -> Session:
+        raise NotImplementedError
+
+    def _session(self) -> Session:
+        raise NotImplementedError
+
+    def _receive(self, frame: bytes | str) -> list[Outcome]:
+        """Take in a frame, under the lock if it is the session's."""
+        raise NotImplementedError
+
+    def _handle(self, outcome: Outcome) -> None:
+        """Take in what only this stream knows: acknowledgements."""
+
+    def _signed_in(self) -> None:
+        """A session has begun: take up again what was followed."""
+
+    def _overdue(self) -> str | None:
+        """Which answer has not come in time, if one has not."""
+        return None
+
+    # -- the thread
+
+    def _run(self) -> None:
+        delays = self._retry_delays()
+        while not self._closing.is_set():
+            try:
+                self._set_state("CONNECTING", self.state.reason)
+                self._connect_and_read()
+                reason = "closed"
+            except Refusal as refusal:
+                self._set_state("REFUSED", str(refusal))
+                log.error("upstream.refused", stream=self.config.name, reason=str(refusal))
+                return
+            except (*_FAILURES, ConversationBroken) as error:
+                reason = f"{type(error).__name__}: {error}"
+            if self._closing.is_set():
+                break
+            if self.state.state == "LIVE":
+                delays = self._retry_delays()
+            self.counters["disconnects"] += 1
+            wait_s = next(delays)
+            log.warning(
+                "upstream.reconnect_scheduled",
+                stream=self.config.name,
+                reason=reason,
+                wait_s=round(wait_s, 2),
+            )
+            self._set_state("DOWN", reason)
+            self._closing.wait(wait_s)
+        self._set_state("DOWN", "closed")
+
+    def _connect_and_read(self) -> None:
+        try:
+            socket = self._connect()
+        except InvalidStatus as error:
+            status = error.response.status_code
+            if remedy_for_handshake(status) is Remedy.GIVE_UP:
+                raise Refusal(f"HTTP {status} at the handshake") from error
+            raise
+        except InvalidURI as error:
+            raise Refusal(str(error)) from error
+        with socket:
+            try:
+                self._begin(socket)
+                while not self._closing.is_set():
+                    self._read_once(socket)
+            finally:
+                self._socket = None
+
+    def _connect(self) -> ClientConnection:
+        config = self.config
+        headers = {"Content-Type": self.content_type} if self.content_type else None
+        return connect(
+            config.url,
+            additional_headers=headers,
+            open_timeout=config.connect_timeout_s,
+            ping_interval=config.ping_interval_s,
+            ping_timeout=config.ping_interval_s,
+            close_timeout=config.close_timeout_s,
+            max_size=config.max_frame_bytes,
+            max_queue=None,
+            compression=None,
+        )
+
+    def _begin(self, socket: ClientConnection) -> None:
+        with self._lock:
+            self._socket = socket
+            self._sign_in_delays = backoff_delays(0.5, 5.0)
+            self._sign_in_due_s = 0.0
+            self._sign_in_deadline_s = time.monotonic() + self.config.sign_in_timeout_s
+            self._new_session()
+            self._flush()
+
+    def _read_once(self, socket: ClientConnection) -> None:
+        try:
+            frame = socket.recv(timeout=_TICK_S)
+        except TimeoutError:
+            self._look_at_deadlines()
+            return
+        self.last_received_ns = time.time_ns()
+        for outcome in self._receive(frame):
+            self._take_outcome(outcome)
+        if self._session().outbox:
+            with self._lock:
+                self._flush()
+
+    def _take_outcome(self, outcome: Outcome) -> None:
+        match outcome:
+            case SignedIn():
+                with self._lock:
+                    self._signed_in()
+                    self._flush()
+                self._set_state("LIVE")
+                log.info("upstream.live", stream=self.config.name, url=self.config.url)
+            case SlotTaken():
+                wait_s = next(self._sign_in_delays)
+                self._sign_in_due_s = time.monotonic() + wait_s
+                self._sign_in_deadline_s = self._sign_in_due_s + self.config.sign_in_timeout_s
+                self.counters["slot_taken"] += 1
+                self._set_state("CONNECTING", "406 connection limit exceeded")
+                log.warning("upstream.slot_taken", stream=self.config.name, wait_s=round(wait_s, 2))
+            case Refused(code=code, message=message):
+                raise Refusal(f"{code} {message}")
+            case Broken(code=code, message=message):
+                raise ConversationBroken(f"{code} {message}")
+            case _:
+                self._handle(outcome)
+
+    def _look_at_deadlines(self) -> None:
+        now = time.monotonic()
+        session = self._session()
+        if session.phase is not Phase.READY:
+            if self._sign_in_due_s and now >= self._sign_in_due_s:
+                self._sign_in_due_s = 0.0
+                with self._lock:
+                    session.sign_in()
+                    self._flush()
+            elif now > self._sign_in_deadline_s:
+                raise ConversationBroken("no answer to the sign-in in time")
+        elif overdue := self._overdue():
+            raise ConversationBroken(overdue)
+
+    def _flush(self) -> None:
+        """Send what the session has to say. The lock is held, so that requests keep their order."""
+        socket, session = self._socket, self._session()
+        outbox, session.outbox = session.outbox, []
+        if socket is not None:
+            for message in outbox:
+                socket.send(message)
+
+    def _set_state(self, state: str, reason: str | None = None) -> None:
+        with self._settled:
+            if state == self.state.state and reason == self.state.reason:
+                return
+            since_ns = self.state.since_ns if state == self.state.state else time.time_ns()
+            self.state = StreamState(state=state, since_ns=since_ns, reason=reason)
+            self._settled.notify_all()
+        if self._on_state is not None:
+            self._on_state(self.state)
+
+    def _retry_delays(self) -> Iterator[float]:
+        return backoff_delays(self.config.retry_first_s, self.config.retry_cap_s)

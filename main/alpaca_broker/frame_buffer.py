@@ -1,0 +1,159 @@
+"""What waits between a connection and a producer: frames, in the order of their arrival.
+
+Bounded in bytes and in age. When a bound is passed, the trades that wait are folded to the last of
+each ticker and the rest is counted, to be told as a `gap`. Order updates are kept elsewhere and
+never fold.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .codec import MarketMessage, Quote, Trade, decode_frame
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One data frame as it came. `received_ns` is Unix time."""
+
+    feed: str
+    payload: bytes | str
+    received_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """What is left of an overflow: the last trade of each ticker, all that is not a trade or a
+    quote, and for each ticker how many messages are gone, between which receive times."""
+
+    feed: str
+    kept: list[MarketMessage]
+    lost: dict[str, int]
+    from_ns: int
+    to_ns: int
+    malformed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Break:
+    """The connection was away: messages of `symbols` may be missing between these times."""
+
+    symbols: tuple[str, ...]
+    from_ns: int
+    to_ns: int
+    cause: str = "upstream_disconnected"
+
+
+Item = Frame | Folded | Break
+
+
+@dataclass(kw_only=True)
+class BufferCounters:
+    frames: int = 0
+    bytes: int = 0
+    folds: int = 0
+    folded_messages: int = 0
+
+
+@dataclass
+class FrameBuffer:
+    """Frames from several connections to one producer. Any thread puts, one takes."""
+
+    max_bytes: int = 64 * 1_048_576
+    max_age_s: float = 30.0
+    clock_ns: Callable[[], int] = time.time_ns
+    counters: BufferCounters = field(default_factory=BufferCounters)
+
+    def __post_init__(self) -> None:
+        self._items: deque[Item] = deque()
+        self._bytes = 0
+        self._woken = False
+        self._ready = threading.Condition()
+
+    def put(self, feed: str, payload: bytes | str) -> None:
+        """Keep one frame; folds what waits when a bound is passed."""
+        frame = Frame(feed, payload, self.clock_ns())
+        with self._ready:
+            self._items.append(frame)
+            self._bytes += len(payload)
+            self.counters.frames += 1
+            self.counters.bytes += len(payload)
+            if self._bytes > self.max_bytes or self._oldest_age_s(frame) > self.max_age_s:
+                self._fold()
+            self._ready.notify()
+
+    def put_break(self, pause: Break) -> None:
+        """Note, in its place among the frames, that some are missing here."""
+        with self._ready:
+            self._items.append(pause)
+            self._ready.notify()
+
+    def take(self, timeout_s: float) -> list[Item]:
+        """All that waits, at once; empty after `timeout_s` without any, or when woken."""
+        with self._ready:
+            if not self._items and not self._woken:
+                self._ready.wait(timeout_s)
+            self._woken = False
+            items = list(self._items)
+            self._items.clear()
+            self._bytes = 0
+            return items
+
+    def wake(self) -> None:
+        """Let the `take` that waits, or else the next one, return at once."""
+        with self._ready:
+            self._woken = True
+            self._ready.notify_all()
+
+    def waiting(self) -> tuple[int, float]:
+        """(bytes that wait, seconds that the oldest has waited)."""
+        with self._ready:
+            now = Frame("", b"", self.clock_ns())
+            return self._bytes, self._oldest_age_s(now)
+
+    def _oldest_age_s(self, newest: Frame) -> float:
+        oldest = next((item for item in self._items if isinstance(item, Frame)), newest)
+        return (newest.received_ns - oldest.received_ns) / 1e9
+
+    def _fold(self) -> None:
+        frames = [item for item in self._items if isinstance(item, Frame)]
+        others = [item for item in self._items if not isinstance(item, Frame)]
+        self._items.clear()
+        self._items.extend(others)
+        for feed in dict.fromkeys(frame.feed for frame in frames):
+            folded = fold([frame for frame in frames if frame.feed == feed])
+            self.counters.folds += 1
+            self.counters.folded_messages += sum(folded.lost.values())
+            self._items.append(folded)
+        self._bytes = 0
+
+
+def fold(frames: list[Frame]) -> Folded:
+    """Pure: the frames of one feed to the last trade of each ticker and the count of the rest."""
+    last: dict[tuple[type, str], MarketMessage] = {}
+    others: list[MarketMessage] = []
+    lost: dict[str, int] = {}
+    malformed = 0
+    for frame in frames:
+        messages, bad = decode_frame(frame.payload)
+        malformed += bad
+        for message in messages:
+            if not isinstance(message, Trade | Quote):
+                others.append(message)
+                continue
+            key = (type(message), message.S)
+            if key in last:
+                lost[message.S] = lost.get(message.S, 0) + 1
+            last[key] = message
+    return Folded(
+        feed=frames[0].feed,
+        kept=[*others, *last.values()],
+        lost=lost,
+        from_ns=frames[0].received_ns,
+        to_ns=frames[-1].received_ns,
+        malformed=malformed,
+    )

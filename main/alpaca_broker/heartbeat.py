@@ -1,0 +1,143 @@
+"""The heartbeat: what the broker says of itself on BROKER_STATUS, each second and at changes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from msgspec import UNSET
+
+from ..utils.redis.messages import (
+    BrokerStatus,
+    OrderStreamStatus,
+    PriceStreamStatus,
+    TickerStatus,
+    UpstreamStatus,
+    now_rfc3339,
+    rfc3339,
+)
+from .connection import StreamState
+
+log: Final = structlog.get_logger("tickerbus.heartbeat")
+
+MAX_LISTED_TICKERS: Final = 200
+QUIET_AFTER_S: Final = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a status is made of, at one moment."""
+
+    epoch: int
+    state: str
+    account_id: str | None
+    paper: bool
+    started_ns: int
+    version: str
+    prices: StreamState
+    orders: StreamState
+    orders_ready: bool
+    last_order_ns: int
+    lag_ms: float | None
+    seqs: Mapping[str, int]
+    following: frozenset[str]
+    counters: Mapping[str, int]
+    journal: Mapping[str, int]
+
+
+@dataclass
+class TickerActivity:
+    """Which tickers are alive, judged by whether their numbers move: it costs prices nothing."""
+
+    clock_s: Callable[[], float] = time.monotonic
+    _seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def state(self, ticker: str, seq: int, stream: str) -> str:
+        now = self.clock_s()
+        last_seq, moved_at = self._seen.get(ticker, (0, now))
+        if seq != last_seq:
+            moved_at = now
+        self._seen[ticker] = (seq, moved_at)
+        if stream != "LIVE":
+            return stream
+        return "LIVE" if seq and now - moved_at < QUIET_AFTER_S else "QUIET"
+
+
+def build_status(facts: Facts, activity: TickerActivity) -> BrokerStatus:
+    """Pure but for the time of day."""
+    listed = sorted(facts.following)
+    tickers = {
+        ticker: TickerStatus(
+            seq=facts.seqs.get(ticker, 0),
+            state=activity.state(ticker, facts.seqs.get(ticker, 0), facts.prices.state),
+        )
+        for ticker in listed[: MAX_LISTED_TICKERS + 1]
+    }
+    return BrokerStatus(
+        epoch=facts.epoch,
+        state=facts.state,
+        account_id=facts.account_id,
+        paper=facts.paper,
+        timestamp=now_rfc3339(),
+        started_at=rfc3339(facts.started_ns),
+        version=facts.version,
+        upstream=UpstreamStatus(
+            prices=PriceStreamStatus(
+                state=facts.prices.state,
+                since=rfc3339(facts.prices.since_ns),
+                reason=facts.prices.reason,
+                lag_ms=facts.lag_ms,
+                symbols=len(facts.following),
+            ),
+            orders=OrderStreamStatus(
+                state=facts.orders.state,
+                since=rfc3339(facts.orders.since_ns),
+                reason=facts.orders.reason,
+                ready=facts.orders_ready,
+                last_event_at=rfc3339(facts.last_order_ns) if facts.last_order_ns else None,
+            ),
+        ),
+        tickers=tickers if len(listed) <= MAX_LISTED_TICKERS else UNSET,
+        counters=dict(facts.counters),
+        journal=dict(facts.journal),
+    )
+
+
+class Heartbeat:
+    """A named thread that calls `beat` every `period_s`, and at once when it is nudged."""
+
+    name = "heartbeat"
+
+    def __init__(self, beat: Callable[[], None], period_s: float) -> None:
+        self._beat, self._period_s = beat, period_s
+        self._nudged = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """A state has changed: say so now."""
+        self._nudged.set()
+
+    def begin_stop(self) -> None:
+        self._stopping = True
+        self._nudged.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether it ended within the time."""
+        if self._thread.ident is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._nudged.clear()
+            self._beat()
+            self._nudged.wait(self._period_s)

@@ -1,0 +1,79 @@
+"""The threads between a connection and the publisher.
+
+A producer ends after the batch that it has in hand; what waits stays in its buffer, for the next
+one. Only a draining stop empties the buffer first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import structlog
+
+log: Final = structlog.get_logger("tickerbus.producer")
+
+_IDLE_S: Final = 1.0
+
+
+class Source(Protocol):
+    """A buffer that a producer takes from."""
+
+    def take(self, timeout_s: float) -> Sequence[Any]: ...
+
+    def wake(self) -> None: ...
+
+
+class Producer:
+    """One named thread: take all that waits, hand it on as one batch, again."""
+
+    name = "producer"
+
+    def __init__(
+        self,
+        source: Source,
+        handle: Callable[[Sequence[Any]], None],
+        on_failure: Callable[[str, BaseException], None],
+    ) -> None:
+        self._source, self._handle, self._on_failure = source, handle, on_failure
+        self._stopping = self._draining = False
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def begin_stop(self, drain: bool) -> None:
+        """Ask it to end after its batch, or, draining, once its buffer is empty."""
+        self._draining = drain
+        self._stopping = True
+        self._source.wake()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether it has ended within the time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping or self._draining:
+                items = self._source.take(0 if self._stopping else _IDLE_S)
+                if items:
+                    self._handle(items)
+                elif self._stopping:
+                    return
+        except Exception as error:  # the supervisor of this thread: whatever it was, it is told
+            log.exception("producer.failed", thread=self.name)
+            self._on_failure(self.name, error)
+
+
+class PriceProducer(Producer):
+    """Market data to the ticker channels."""
+
+    name = "price-producer"
+
+
+class OrderProducer(Producer):
+    """Order updates to the ticker channels."""
+
+    name = "order-producer"

@@ -1,0 +1,236 @@
+"""The two kinds of upstream: market data (stocks, crypto) and the account's order updates."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import structlog
+
+from .codec import decode_control
+from .connection import ConnectionConfig, StreamState, Upstream
+from .frame_buffer import Break, FrameBuffer
+from .market_session import (
+    Acknowledged,
+    Change,
+    ChangeRejected,
+    MarketSession,
+    Outcome,
+    Subscriptions,
+)
+from .order_buffer import OrderBuffer
+from .trading_session import TradingSession
+
+log: Final = structlog.get_logger("tickerbus.upstream")
+
+
+@dataclass
+class PendingChange:
+    """A change of subscriptions on its way, and what came of it for each symbol."""
+
+    action: Literal["subscribe", "unsubscribe"]
+    subscriptions: dict[str, frozenset[str]]
+    done: set[str] = field(default_factory=set)
+    rejected: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._settled = threading.Condition()
+
+    @property
+    def open(self) -> dict[str, frozenset[str]]:
+        """What has no answer yet."""
+        return {
+            symbol: channels
+            for symbol, channels in self.subscriptions.items()
+            if symbol not in self.done and symbol not in self.rejected
+        }
+
+    def settle(
+        self, done: Iterable[str] = (), rejected: Mapping[str, tuple[int, str]] | None = None
+    ) -> None:
+        with self._settled:
+            self.done.update(done)
+            self.rejected.update(rejected or {})
+            self._settled.notify_all()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether every symbol has its answer within the time."""
+        with self._settled:
+            return self._settled.wait_for(lambda: not self.open, timeout_s)
+
+
+class MarketStream(Upstream):
+    """One market-data connection. `buffer` gets every data frame, as it came."""
+
+    content_type = "application/msgpack"
+
+    def __init__(
+        self,
+        config: ConnectionConfig,
+        feed: str,
+        buffer: FrameBuffer,
+        on_state: Callable[[StreamState], None] | None = None,
+        on_lost: Callable[[str, int, str], None] | None = None,
+    ) -> None:
+        """`on_lost(symbol, code, message)`: Alpaca no longer follows what it once accepted."""
+        super().__init__(config, on_state)
+        self._feed, self._buffer, self._on_lost = feed, buffer, on_lost
+        self._market_session = MarketSession(config.key, config.secret)
+        self._followed: dict[str, frozenset[str]] = {}
+        self._pending: list[PendingChange] = []
+        self._went_down_ns = 0  # when the last data came before the connection was lost
+        self._asked_at_s: float | None = None
+
+    def change(
+        self,
+        action: Literal["subscribe", "unsubscribe"],
+        subscriptions: Subscriptions,
+    ) -> PendingChange:
+        """Ask for a change; it is asked again after a reconnect until it has its answer."""
+        pending = PendingChange(action, dict(subscriptions))
+        with self._lock:
+            self._pending.append(pending)
+            self._ask(pending)
+            try:
+                self._flush()
+            except Exception as error:  # the reader finds the same, and reconnects
+                log.info("upstream.send_failed", stream=self.config.name, error=repr(error))
+        return pending
+
+    def forget(self, pending: PendingChange) -> None:
+        """Stop asking for a change that nobody waits for any more."""
+        with self._lock:
+            if pending in self._pending:
+                self._pending.remove(pending)
+
+    @property
+    def followed(self) -> dict[str, frozenset[str]]:
+        """What Alpaca has acknowledged, by symbol."""
+        with self._lock:
+            return dict(self._followed)
+
+    def _session(self) -> MarketSession:
+        return self._market_session
+
+    def _new_session(self) -> MarketSession:
+        self._market_session = MarketSession(self.config.key, self.config.secret)
+        return self._market_session
+
+    def _receive(self, frame: bytes | str) -> list[Outcome]:
+        control = decode_control(frame)
+        if control is None:
+            self._buffer.put(self._feed, frame)
+            return []
+        with self._lock:
+            outcomes = self._market_session.receive(control)
+            # One request is in flight at a time, so an answer restarts the clock for the next.
+            self._asked_at_s = None if self._market_session.settled else time.monotonic()
+            return outcomes
+
+    def _signed_in(self) -> None:
+        # What was acknowledged before goes first: those who are followed keep their place.
+        self._market_session.request("subscribe", dict(self._followed), tag=None)
+        for pending in self._pending:
+            self._ask(pending)
+        self._asked_at_s = None if self._market_session.settled else time.monotonic()
+
+    def _set_state(self, state: str, reason: str | None = None) -> None:
+        if state == "DOWN" and self.state.state == "LIVE":
+            self._went_down_ns = self.last_received_ns
+        super()._set_state(state, reason)
+
+    def _ask(self, pending: PendingChange) -> None:
+        self._market_session.request(pending.action, pending.open, tag=pending)
+        if self._asked_at_s is None and not self._market_session.settled:
+            self._asked_at_s = time.monotonic()
+
+    def _overdue(self) -> str | None:
+        asked = self._asked_at_s
+        if asked is not None and time.monotonic() - asked > self.config.ack_timeout_s:
+            return "no acknowledgement of a subscription in time"
+        return None
+
+    def _handle(self, outcome: Outcome) -> None:
+        match outcome:
+            case Acknowledged(change=change, missing=missing):
+                got = [symbol for symbol in change.symbols if symbol not in missing]
+                self._acknowledge(change, got)
+                if missing:
+                    self._reject(change, missing, 0, "missing from the acknowledgement")
+            case ChangeRejected(change=change, code=code, message=message):
+                self._reject(change, change.symbols, code, message)
+
+    def _acknowledge(self, change: Change, symbols: list[str]) -> None:
+        with self._lock:
+            for symbol in symbols:
+                had = self._followed.get(symbol, frozenset())
+                has = (
+                    had | change.channels if change.action == "subscribe" else had - change.channels
+                )
+                if has:
+                    self._followed[symbol] = has
+                else:
+                    self._followed.pop(symbol, None)
+        if isinstance(change.tag, PendingChange):
+            self._settle(change.tag, done=symbols)
+        else:
+            self._buffer.put_break(
+                Break(symbols=tuple(symbols), from_ns=self._went_down_ns, to_ns=time.time_ns())
+            )
+
+    def _reject(self, change: Change, symbols: Iterable[str], code: int, message: str) -> None:
+        if isinstance(change.tag, PendingChange):
+            self._settle(change.tag, rejected=dict.fromkeys(symbols, (code, message)))
+            return
+        for symbol in symbols:
+            with self._lock:
+                self._followed.pop(symbol, None)
+            log.error("upstream.ticker_lost", ticker=symbol, code=code, reason=message)
+            if self._on_lost is not None:
+                self._on_lost(symbol, code, message)
+
+    def _settle(
+        self,
+        pending: PendingChange,
+        done: Iterable[str] = (),
+        rejected: Mapping[str, tuple[int, str]] | None = None,
+    ) -> None:
+        pending.settle(done, rejected)
+        if not pending.open:
+            self.forget(pending)
+
+
+class OrderStream(Upstream):
+    """The trade-updates connection. `buffer` gets every update, decoded, and loses none."""
+
+    def __init__(
+        self,
+        config: ConnectionConfig,
+        buffer: OrderBuffer,
+        on_state: Callable[[StreamState], None] | None = None,
+    ) -> None:
+        super().__init__(config, on_state)
+        self._buffer = buffer
+        self._trading_session = TradingSession(config.key, config.secret)
+        self.last_event_ns = 0
+
+    def _session(self) -> TradingSession:
+        return self._trading_session
+
+    def _new_session(self) -> TradingSession:
+        self._trading_session = TradingSession(self.config.key, self.config.secret)
+        self._trading_session.sign_in()  # here the client speaks first
+        return self._trading_session
+
+    def _receive(self, frame: bytes | str) -> list[Outcome]:
+        with self._lock:
+            outcomes, update = self._trading_session.receive(frame)
+            self.counters["malformed"] += self._trading_session.malformed
+            self._trading_session.malformed = 0
+        if update is not None:
+            self.last_event_ns = time.time_ns()
+            self._buffer.put(update)
+        return outcomes

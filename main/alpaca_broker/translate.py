@@ -1,0 +1,283 @@
+"""Pure: Alpaca's messages in the trade's own words, ready to be numbered and published."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec import UNSET
+
+from ..utils.redis.constants import route_order_symbol
+from ..utils.redis.messages import (
+    BarMessage,
+    BusMessage,
+    CorrectionMessage,
+    GapMessage,
+    OrderMessage,
+    PriceMessage,
+    QuoteMessage,
+    StatusMessage,
+    now_rfc3339,
+    parse_rfc3339,
+    rfc3339,
+)
+from .codec import (
+    CancelError,
+    Correction,
+    DailyBar,
+    MarketMessage,
+    MinuteBar,
+    Quote,
+    Trade,
+    TradingStatus,
+    UpdatedBar,
+    decode_frame,
+    timestamp_text,
+    unix_ns,
+)
+from .frame_buffer import Break, Folded, Frame, Item
+from .rest import Account
+from .sale_conditions import LastPriceRule
+
+_INTERVALS = {MinuteBar: "minute", UpdatedBar: "updated", DailyBar: "day"}
+
+
+class MarketTranslator:
+    """From what a connection brought to messages. One thread at a time uses it."""
+
+    def __init__(self, last_price_rule: LastPriceRule | None = None) -> None:
+        self.counters: Counter[str] = Counter()
+        self.last_trade_ns = 0
+        self.last_received_ns = 0
+        self._may_set_last = last_price_rule or LastPriceRule()
+
+    def translate(self, items: Iterable[Item]) -> list[BusMessage]:
+        """All messages of these items, in order."""
+        messages: list[BusMessage] = []
+        for item in items:
+            if isinstance(item, Frame):
+                decoded, malformed = decode_frame(item.payload)
+                self.counters["malformed"] += malformed
+                self._append_all(messages, decoded, item.feed)
+                self.last_received_ns = item.received_ns
+            elif isinstance(item, Folded):
+                self.counters["malformed"] += item.malformed
+                messages.extend(_gaps_of_fold(item))
+                self._append_all(messages, item.kept, item.feed)
+            else:
+                messages.extend(_gaps_of_break(item))
+        return messages
+
+    def _append_all(
+        self, messages: list[BusMessage], decoded: Iterable[MarketMessage], feed: str
+    ) -> None:
+        for message in decoded:
+            try:
+                if type(message) is Trade:
+                    messages.append(self._price(message, feed))
+                else:
+                    messages.append(_TRANSLATE[type(message)](message, feed))
+            except ValueError:
+                self.counters["malformed"] += 1
+
+    def _price(self, trade: Trade, feed: str) -> PriceMessage:
+        price, volume = trade.p, trade.s
+        if not (0 < price < math.inf and 0 <= volume < math.inf):
+            raise ValueError("a price or volume that no trade can have")
+        traded_ns = self.last_trade_ns = unix_ns(trade.t)
+        conditions, tape = trade.c, trade.z
+        eligible = not conditions or self._may_set_last(
+            conditions, tape or "", traded_ns / 1_000_000_000
+        )
+        return PriceMessage(
+            symbol=trade.S,
+            timestamp=rfc3339(traded_ns),
+            price=price,
+            volume=volume,
+            trade_id=trade.i,
+            exchange=trade.x,
+            conditions=UNSET if conditions is None else conditions,
+            tape=tape,
+            feed=feed,
+            last_eligible=eligible,
+            backfilled=False,
+        )
+
+
+def _quote(quote: Quote, feed: str) -> QuoteMessage:
+    sides = (quote.bp, quote.bs, quote.ap, quote.as_)
+    if not all(0 <= number < math.inf for number in sides):
+        raise ValueError("a price or size that no quote can have")
+    return QuoteMessage(
+        symbol=quote.S,
+        timestamp=timestamp_text(quote.t),
+        bid_price=quote.bp,
+        bid_size=quote.bs,
+        ask_price=quote.ap,
+        ask_size=quote.as_,
+        bid_exchange=quote.bx,
+        ask_exchange=quote.ax,
+        conditions=UNSET if quote.c is None else quote.c,
+        tape=quote.z,
+        feed=feed,
+    )
+
+
+def _bar(bar: MinuteBar | UpdatedBar | DailyBar, feed: str) -> BarMessage:
+    if not all(math.isfinite(number) for number in (bar.o, bar.h, bar.l, bar.c, bar.v)):
+        raise ValueError("a price or volume that no bar can have")
+    return BarMessage(
+        symbol=bar.S,
+        timestamp=timestamp_text(bar.t),
+        open=bar.o,
+        high=bar.h,
+        low=bar.l,
+        close=bar.c,
+        volume=bar.v,
+        trade_count=bar.n,
+        vwap=bar.vw,
+        interval=_INTERVALS[type(bar)],  # type: ignore[arg-type]
+        feed=feed,
+    )
+
+
+def _status(status: TradingStatus, feed: str) -> StatusMessage:
+    return StatusMessage(
+        symbol=status.S,
+        timestamp=timestamp_text(status.t),
+        code=status.sc,
+        message=status.sm,
+        reason_code=status.rc,
+        reason_message=status.rm,
+        tape=status.z,
+    )
+
+
+def _correction(correction: Correction, feed: str) -> CorrectionMessage:
+    place = {"exchange": correction.x, "tape": correction.z}
+    original = {
+        "trade_id": correction.oi,
+        "price": correction.op,
+        "volume": correction.os,
+        "conditions": correction.oc,
+    }
+    corrected = {
+        "trade_id": correction.ci,
+        "price": correction.cp,
+        "volume": correction.cs,
+        "conditions": correction.cc,
+    }
+    return CorrectionMessage(
+        symbol=correction.S,
+        timestamp=timestamp_text(correction.t),
+        original=_present(original | place),
+        corrected=_present(corrected | place),
+    )
+
+
+def _cancellation(cancel: CancelError, feed: str) -> CorrectionMessage:
+    original = {
+        "trade_id": cancel.i,
+        "price": cancel.p,
+        "volume": cancel.s,
+        "exchange": cancel.x,
+        "tape": cancel.z,
+        "action": cancel.a,
+    }
+    return CorrectionMessage(
+        symbol=cancel.S,
+        timestamp=timestamp_text(cancel.t),
+        original=_present(original),
+        corrected=None,
+    )
+
+
+_TRANSLATE: dict[type, Callable[[Any, str], BusMessage]] = {
+    Quote: _quote,
+    MinuteBar: _bar,
+    UpdatedBar: _bar,
+    DailyBar: _bar,
+    TradingStatus: _status,
+    Correction: _correction,
+    CancelError: _cancellation,
+}
+
+
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value not in (UNSET, None)}
+
+
+def _gaps_of_break(pause: Break) -> list[GapMessage]:
+    return [_gap(symbol, pause.from_ns, pause.to_ns, pause.cause, None) for symbol in pause.symbols]
+
+
+def _gaps_of_fold(folded: Folded) -> list[GapMessage]:
+    return [
+        _gap(symbol, folded.from_ns, folded.to_ns, "overload", lost)
+        for symbol, lost in folded.lost.items()
+    ]
+
+
+def _gap(symbol: str, from_ns: int, to_ns: int, cause: str, lost: int | None) -> GapMessage:
+    return GapMessage(
+        symbol=symbol,
+        timestamp=now_rfc3339(),
+        from_=rfc3339(from_ns),
+        to=rfc3339(to_ns),
+        cause=cause,
+        backfilled=False,
+        lost=lost,
+    )
+
+
+def order_messages(
+    update: Mapping[str, Any],
+    account: Account,
+    pair: Callable[[str], str],
+    source: str = "stream",
+) -> list[OrderMessage]:
+    """One trade update as order messages: one, or one for each leg of a multi-leg order.
+
+    Alpaca's order object and the other keys of its update stay verbatim. `pair` names the pair of
+    a crypto symbol.
+    """
+    order = update.get("order")
+    order = order if isinstance(order, dict) else {}
+    rest = {key: value for key, value in update.items() if key not in ("event", "order")}
+    timestamp = _order_timestamp(update, order)
+    return [
+        OrderMessage(
+            symbol=symbol,
+            timestamp=timestamp,
+            event=str(update.get("event", "")),
+            order_data=order,
+            update=rest,
+            account_id=account.id,
+            paper=account.paper,
+            source=source,  # type: ignore[arg-type]
+        )
+        for symbol in _order_symbols(order, pair)
+    ]
+
+
+def _order_symbols(order: Mapping[str, Any], pair: Callable[[str], str]) -> list[str]:
+    symbol, legs = order.get("symbol"), order.get("legs")
+    if not symbol and isinstance(legs, list) and legs:
+        symbols = [leg.get("symbol") for leg in legs if isinstance(leg, dict)]
+        return list(dict.fromkeys(map(route_order_symbol, symbols)))
+    if order.get("asset_class") == "crypto" and isinstance(symbol, str):
+        symbol = pair(symbol)
+    return [route_order_symbol(symbol)]
+
+
+def _order_timestamp(update: Mapping[str, Any], order: Mapping[str, Any]) -> str:
+    """When it happened, in UTC: Alpaca names it in different places for different events."""
+    for text in (update.get("timestamp"), update.get("at"), order.get("updated_at")):
+        if isinstance(text, str):
+            try:
+                return rfc3339(parse_rfc3339(text))
+            except ValueError:
+                continue
+    return now_rfc3339()

@@ -1,0 +1,258 @@
+"""The market-data REST API, answered from what was really streamed. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+
+from .bars import BarBook, OpenBar, new_york_midnight, sealed_bar
+from .config import StreamRules
+from .data_meta import CONDITIONS, EXCHANGES
+from .data_query import (
+    HISTORICAL_FEEDS,
+    LATEST_FEEDS,
+    BadQuery,
+    PageToken,
+    RangeQuery,
+    check_currency,
+    check_feed,
+    check_symbol,
+    read_range,
+    read_symbols,
+    read_timeframe,
+)
+from .data_wire import Wire, bar_wire, quote_wire, trade_wire
+from .feeds import FEED_BY_NAME, Feed
+from .history import History
+from .venue_config import Reply
+
+Query = Mapping[str, str]
+Row = tuple[int, Callable[[], Wire]]  # its time, and its object once it is wanted
+_STOCKS, _CRYPTO = FEED_BY_NAME["sip"], FEED_BY_NAME["crypto"]
+_CRYPTO_PLACES = frozenset({"us", "us-1", "us-2", "eu-1", "bs-1"})
+_KINDS = ("bars", "trades", "quotes")
+
+
+class DataRest:
+    """Answers market-data requests. `touch` brings a ticker to life."""
+
+    def __init__(
+        self, history: History, rules: StreamRules, touch: Callable[[str, int], object]
+    ) -> None:
+        self._history = history
+        self._rules = rules
+        self._touch = touch
+
+    def request(self, path: str, query: Query, now_ns: int) -> Reply | None:
+        """The answer, or None if this is not a path of the market-data API."""
+        parts = path.strip("/").split("/")
+        try:
+            match parts:
+                case ["v2", "stocks", *rest]:
+                    return self._stocks(rest, query, now_ns)
+                case ["v1beta3", "crypto", place, *rest] if place in _CRYPTO_PLACES:
+                    return self._crypto(rest, query, now_ns)
+                case _:
+                    return None
+        except BadQuery as refusal:
+            return Reply(status=refusal.status, body={"message": str(refusal)})
+
+    def _stocks(self, parts: Sequence[str], query: Query, now_ns: int) -> Reply | None:
+        check_currency(query)
+        match parts:
+            case [("bars" | "trades" | "quotes") as kind]:
+                return self._history_of(kind, _STOCKS, query, now_ns)
+            case [("bars" | "trades" | "quotes") as kind, "latest"]:
+                return self._latest_of(kind, _STOCKS, query, now_ns)
+            case ["snapshots"]:
+                check_feed(query, LATEST_FEEDS, self._rules.refused_feeds)
+                symbols = read_symbols(query, _STOCKS)
+                return Reply(status=200, body=self._snapshots(symbols, now_ns))
+            case ["meta", "exchanges"]:
+                return Reply(status=200, body=EXCHANGES)
+            case ["meta", "conditions", tick_type]:
+                return _conditions(tick_type, query)
+            case [symbol, "snapshot"]:
+                return self._one_snapshot(symbol, query, now_ns)
+            case [symbol, ("bars" | "trades" | "quotes") as kind]:
+                return self._one_history(kind, symbol, query, now_ns)
+            case [symbol, ("bars" | "trades" | "quotes") as kind, "latest"]:
+                return self._one_latest(kind, symbol, query, now_ns)
+            case _:
+                return None
+
+    def _crypto(self, parts: Sequence[str], query: Query, now_ns: int) -> Reply | None:
+        match parts:
+            case [("bars" | "trades" | "quotes") as kind]:
+                return self._history_of(kind, _CRYPTO, query, now_ns)
+            case ["latest", ("bars" | "trades" | "quotes") as kind]:
+                return self._latest_of(kind, _CRYPTO, query, now_ns)
+            case ["latest", "orderbooks"]:
+                symbols = read_symbols(query, _CRYPTO)
+                return Reply(status=200, body={"orderbooks": self._books(symbols, now_ns)})
+            case ["snapshots"]:
+                symbols = read_symbols(query, _CRYPTO)
+                return Reply(status=200, body={"snapshots": self._snapshots(symbols, now_ns)})
+            case _:
+                return None
+
+    # Historical ranges
+
+    def _history_of(self, kind: str, feed: Feed, query: Query, now_ns: int) -> Reply:
+        self._check_historical(feed, query)
+        wanted = read_range(query, read_symbols(query, feed), now_ns)
+        rows, token = self._page(kind, wanted, query, now_ns)
+        return Reply(status=200, body={kind: rows, "next_page_token": token})
+
+    def _one_history(self, kind: str, symbol: str, query: Query, now_ns: int) -> Reply:
+        check_symbol(symbol, _STOCKS)
+        self._check_historical(_STOCKS, query)
+        rows, token = self._page(kind, read_range(query, (symbol,), now_ns), query, now_ns)
+        body = {kind: rows.get(symbol, []), "symbol": symbol, "next_page_token": token}
+        return Reply(status=200, body=body)
+
+    def _check_historical(self, feed: Feed, query: Query) -> None:
+        if feed is _STOCKS:
+            check_feed(query, HISTORICAL_FEEDS, self._rules.refused_feeds)
+
+    def _page(
+        self, kind: str, wanted: RangeQuery, query: Query, now_ns: int
+    ) -> tuple[dict[str, list[Wire]], str | None]:
+        pages: dict[str, list[Wire]] = {}
+        room, last = wanted.limit, None
+        for symbol in wanted.symbols:
+            if wanted.after and symbol < wanted.after.symbol:
+                continue
+            self._touch(symbol, now_ns)
+            for ordinal, (at_ns, wire) in _selected(
+                self._rows(kind, symbol, query), symbol, wanted
+            ):
+                if not room:
+                    return pages, last.encode() if last else None
+                pages.setdefault(symbol, []).append(wire())
+                last = PageToken(symbol=symbol, at_ns=at_ns, ordinal=ordinal)
+                room -= 1
+        return pages, None
+
+    def _rows(self, kind: str, symbol: str, query: Query) -> list[Row]:
+        history = self._history
+        if kind == "trades":
+            return [
+                (t.timestamp.ns, lambda t=t: trade_wire(t, history.update_of(t)))  # type: ignore[misc]
+                for t in history.trades(symbol)
+            ]
+        if kind == "quotes":
+            return [(q.timestamp.ns, lambda q=q: quote_wire(q)) for q in history.quotes(symbol)]  # type: ignore[misc]
+        bars = _bars_for(history.bars, symbol, query)
+        return [
+            (bar.start_ns, lambda bar=bar: bar_wire(sealed_bar(bar, symbol)))  # type: ignore[misc]
+            for bar in bars
+            if bar.exists
+        ]
+
+    # Latest values
+
+    def _latest_of(self, kind: str, feed: Feed, query: Query, now_ns: int) -> Reply:
+        if feed is _STOCKS:
+            check_feed(query, LATEST_FEEDS, self._rules.refused_feeds)
+        found = {s: self._latest(kind, s, now_ns) for s in read_symbols(query, feed)}
+        return Reply(status=200, body={kind: {s: wire for s, wire in found.items() if wire}})
+
+    def _one_latest(self, kind: str, symbol: str, query: Query, now_ns: int) -> Reply:
+        check_symbol(symbol, _STOCKS)
+        check_feed(query, LATEST_FEEDS, self._rules.refused_feeds)
+        wire = self._latest(kind, symbol, now_ns)
+        if wire is None:
+            raise BadQuery(f"no {kind[:-1]} found for {symbol}", 404)
+        return Reply(status=200, body={kind[:-1]: wire, "symbol": symbol})
+
+    def _latest(self, kind: str, symbol: str, now_ns: int) -> Wire | None:
+        self._touch(symbol, now_ns)
+        if kind == "trades":
+            trade = self._history.last_trade(symbol)
+            return trade_wire(trade, self._history.update_of(trade)) if trade else None
+        if kind == "quotes":
+            quote = self._history.last_quote(symbol)
+            return quote_wire(quote) if quote else None
+        return _last_bar(self._history.bars.minutes(symbol), symbol)
+
+    def _snapshots(self, symbols: Sequence[str], now_ns: int) -> dict[str, Wire]:
+        found = {symbol: self._snapshot(symbol, now_ns) for symbol in symbols}
+        return {symbol: snapshot for symbol, snapshot in found.items() if snapshot}
+
+    def _one_snapshot(self, symbol: str, query: Query, now_ns: int) -> Reply:
+        check_symbol(symbol, _STOCKS)
+        check_feed(query, LATEST_FEEDS, self._rules.refused_feeds)
+        snapshot = self._snapshot(symbol, now_ns)
+        if not snapshot:
+            raise BadQuery(f"no snapshot found for {symbol}", 404)
+        return Reply(status=200, body={"symbol": symbol} | snapshot)
+
+    def _snapshot(self, symbol: str, now_ns: int) -> Wire:
+        today = new_york_midnight(now_ns)
+        days = [bar for bar in self._history.bars.days(symbol) if bar.exists]
+        parts: dict[str, Wire | None] = {
+            "latestTrade": self._latest("trades", symbol, now_ns),
+            "latestQuote": self._latest("quotes", symbol, now_ns),
+            "minuteBar": self._latest("bars", symbol, now_ns),
+            "dailyBar": _last_bar([bar for bar in days if bar.start_ns >= today], symbol),
+            "prevDailyBar": _last_bar([bar for bar in days if bar.start_ns < today], symbol),
+        }
+        return {name: wire for name, wire in parts.items() if wire}
+
+    def _books(self, symbols: Sequence[str], now_ns: int) -> dict[str, Wire]:
+        books: dict[str, Wire] = {}
+        for symbol in symbols:
+            self._touch(symbol, now_ns)
+            quote = self._history.last_quote(symbol)
+            if quote:
+                books[symbol] = {
+                    "t": quote.timestamp.rfc3339(),
+                    "b": [{"p": quote.bid_price, "s": quote.bid_size}],
+                    "a": [{"p": quote.ask_price, "s": quote.ask_size}],
+                }
+        return books
+
+
+def _selected(rows: list[Row], symbol: str, wanted: RangeQuery) -> Sequence[tuple[int, Row]]:
+    first = bisect_left(rows, wanted.start_ns, key=lambda row: row[0])
+    last = bisect_right(rows, wanted.end_ns, key=lambda row: row[0])
+    after = wanted.after if wanted.after and wanted.after.symbol == symbol else None
+    if after:
+        at = _position(rows, after)
+        first, last = (first, min(last, at)) if wanted.descending else (max(first, at + 1), last)
+    picked = [(_ordinal(rows, index), rows[index]) for index in range(first, last)]
+    return picked[::-1] if wanted.descending else picked
+
+
+def _ordinal(rows: list[Row], index: int) -> int:
+    # Rows of the same moment are told apart by their place among them.
+    ordinal = 0
+    while index - ordinal > 0 and rows[index - ordinal - 1][0] == rows[index][0]:
+        ordinal += 1
+    return ordinal
+
+
+def _position(rows: list[Row], token: PageToken) -> int:
+    return bisect_left(rows, token.at_ns, key=lambda row: row[0]) + token.ordinal
+
+
+def _bars_for(book: BarBook, symbol: str, query: Query) -> list[OpenBar]:
+    start_of = read_timeframe(query.get("timeframe"))
+    if start_of is new_york_midnight:
+        return book.days(symbol)
+    return book.aggregated(symbol, start_of)
+
+
+def _last_bar(bars: Sequence[OpenBar], symbol: str) -> Wire | None:
+    existing = next((bar for bar in reversed(bars) if bar.exists), None)
+    return bar_wire(sealed_bar(existing, symbol)) if existing else None
+
+
+def _conditions(tick_type: str, query: Query) -> Reply:
+    tape = query.get("tape")
+    if tick_type not in ("trade", "quote"):
+        raise BadQuery(f"invalid tick type: {tick_type}")
+    if tape not in ("A", "B", "C"):
+        raise BadQuery(f"invalid tape: {tape}")
+    return Reply(status=200, body=CONDITIONS[tick_type, tape])

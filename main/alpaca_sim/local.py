@@ -1,0 +1,200 @@
+"""The local Alpaca inside a test or another program: a named thread with its own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self, TypeVar
+
+from .config import SimAddress, SimConfig
+from .oracle import Oracle
+from .script import MarketScript, StreamInfo
+from .server import SimServer
+
+_T = TypeVar("_T")
+_START_S = 10.0
+_STOP_S = 5.0
+
+
+class LocalAlpaca:
+    """`with LocalAlpaca(SimConfig(...)) as sim:` serves until the block ends.
+
+    Every method may be called from any thread; each is done when it returns.
+    """
+
+    def __init__(self, config: SimConfig | None = None) -> None:
+        self.config = config or SimConfig()
+        self.address = SimAddress(port=0, control_port=None)
+        self._server: SimServer | None = None
+        self._loop = asyncio.new_event_loop()
+        self._started: Future[SimAddress] = Future()
+        self._ended: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="local-alpaca", daemon=True)
+
+    def start(self) -> Self:
+        """Listen. Raises what went wrong, OSError for a port that is taken."""
+        self._thread.start()
+        self.address = self._started.result(_START_S)
+        return self
+
+    def stop(self) -> None:
+        """Close every connection, leave the ports, end the thread. Raises TimeoutError."""
+        if self._thread.is_alive() and self._ended is not None:
+            self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join(_STOP_S)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the local Alpaca did not end within {_STOP_S} s")
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # Where it listens
+
+    @property
+    def url(self) -> str:
+        """Base of every REST call; the same as `rest_url`."""
+        return self.address.rest_url
+
+    @property
+    def rest_url(self) -> str:
+        """Base of every REST call."""
+        return self.address.rest_url
+
+    @property
+    def data_stream_url(self) -> str:
+        """The stock stream (IEX feed)."""
+        return self.address.data_stream_url
+
+    @property
+    def crypto_stream_url(self) -> str:
+        """The crypto stream."""
+        return self.address.crypto_stream_url
+
+    @property
+    def trading_stream_url(self) -> str:
+        """The account's order updates."""
+        return self.address.trading_stream_url
+
+    @property
+    def control_url(self) -> str | None:
+        """The control API."""
+        return self.address.control_url
+
+    def stream_url(self, feed: str) -> str:
+        """The stock stream of one feed: iex, sip, delayed_sip or test."""
+        return self.address.stream_url(feed)
+
+    # What happens on the market
+
+    def trade(
+        self,
+        symbol: str,
+        price: float,
+        size: float = 100,
+        *,
+        conditions: Sequence[str] = ("@",),
+        exchange: str = "V",
+        timestamp_ns: int | None = None,
+    ) -> int:
+        """A trade happens now. Its serial in the oracle."""
+        return self.call(
+            lambda s: s.trade(
+                symbol,
+                price,
+                size,
+                conditions=tuple(conditions),
+                exchange=exchange,
+                timestamp_ns=timestamp_ns,
+            )
+        )
+
+    def quote(
+        self, symbol: str, bid: float, ask: float, *, bid_size: float = 100, ask_size: float = 100
+    ) -> None:
+        """The best bid and ask change now; orders may fill."""
+        self.call(lambda s: s.quote(symbol, bid, ask, bid_size=bid_size, ask_size=ask_size))
+
+    def burst(self, symbol: str, count: int) -> list[int]:
+        """`count` trades of the walk at once. Their serials."""
+        return self.call(lambda s: s.burst(symbol, count))
+
+    def set_rate(self, symbol: str, trades_per_s: float) -> None:
+        """How often a ticker trades by itself from now on."""
+        self.call(lambda s: s.set_rate(symbol, trades_per_s))
+
+    def correct(self, symbol: str, serial: int, price: float) -> None:
+        """The trade with this serial turns out to have had another price."""
+        self.call(lambda s: s.correct(symbol, serial, price))
+
+    def cancel_trade(self, symbol: str, serial: int) -> None:
+        """The trade with this serial is cancelled."""
+        self.call(lambda s: s.cancel(symbol, serial))
+
+    def halt(self, symbol: str) -> None:
+        """Trading in a ticker halts; a status tells it."""
+        self.call(lambda s: s.halt(symbol))
+
+    def resume(self, symbol: str) -> None:
+        """Trading resumes."""
+        self.call(lambda s: s.resume(symbol))
+
+    # What a test may ask
+
+    @property
+    def oracle(self) -> Oracle:
+        """What really happened. Reading is safe while the market moves; each call is a snapshot."""
+        return self._live.sim.oracle
+
+    def connections(self) -> list[StreamInfo]:
+        """The open stream connections."""
+        return self.call(lambda s: s.connections())
+
+    def call(self, action: Callable[[MarketScript], _T]) -> _T:
+        """Run something on the simulator's own thread and wait for it."""
+        done: Future[_T] = Future()
+        script = MarketScript(self._live)
+
+        def run() -> None:
+            try:
+                done.set_result(action(script))
+            except Exception as error:
+                done.set_exception(error)
+
+        self._loop.call_soon_threadsafe(run)
+        return done.result(_START_S)
+
+    @property
+    def _live(self) -> SimServer:
+        if self._server is None:
+            raise RuntimeError("the local Alpaca is not running")
+        return self._server
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._ended = asyncio.Event()
+        server: SimServer | None = None
+        try:
+            server = self._server = SimServer(self.config)
+            self._started.set_result(await server.start())
+        except Exception as error:
+            self._started.set_exception(error)
+            return
+        await self._ended.wait()
+        await server.stop()

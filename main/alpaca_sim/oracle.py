@@ -1,0 +1,109 @@
+"""What really happened: every trade with a hidden serial, and which of them went out where.
+
+Pure and bounded. A test compares this with what its subscribers saw.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from .messages import Trade
+
+
+@dataclass(frozen=True, slots=True)
+class OracleTrade:
+    """One trade of the market. `serial` counts up from 1 per symbol."""
+
+    symbol: str
+    serial: int
+    trade_id: int
+    timestamp_ns: int
+    price: float
+    size: float
+
+
+class Oracle:
+    """Serials per symbol, and the serials that were put on each connection.
+
+    Sent serials are kept as they went out, repeats and disorder included.
+    """
+
+    def __init__(self, keep_per_symbol: int = 20_000) -> None:
+        self._keep = keep_per_symbol
+        self._trades: dict[str, deque[OracleTrade]] = {}
+        self._serials: dict[str, int] = {}
+        self._sent: dict[tuple[int, str], _Runs] = {}
+        self.order_events: deque[dict[str, object]] = deque(maxlen=200_000)
+
+    def record(self, trade: Trade) -> int:
+        """A trade happened; its serial."""
+        symbol = trade.symbol
+        serial = self._serials.get(symbol, 0) + 1
+        self._serials[symbol] = serial
+        kept = self._trades.get(symbol)
+        if kept is None:
+            kept = self._trades[symbol] = deque(maxlen=self._keep)
+        kept.append(
+            OracleTrade(symbol, serial, trade.trade_id, trade.timestamp.ns, trade.price, trade.size)
+        )
+        return serial
+
+    def sent(self, connection: int, symbol: str, serial: int) -> None:
+        """A trade was written to a connection that subscribes to it."""
+        key = (connection, symbol)
+        runs = self._sent.get(key)
+        if runs is None:
+            runs = self._sent[key] = _Runs()
+        runs.add(serial)
+
+    def serial(self, symbol: str) -> int:
+        """How many trades the symbol has had."""
+        return self._serials.get(symbol, 0)
+
+    def symbols(self) -> list[str]:
+        """Every symbol that has traded."""
+        return sorted(self._serials)
+
+    def trades(self, symbol: str) -> list[OracleTrade]:
+        """The symbol's trades, oldest first, as far back as they are kept."""
+        return list(self._trades.get(symbol, ()))
+
+    def connections(self, symbol: str) -> list[int]:
+        """The connections that ever got a trade of this symbol, by their number."""
+        return sorted(connection for connection, name in self._sent if name == symbol)
+
+    def sent_serials(self, symbol: str, connection: int | None = None) -> list[int]:
+        """The serials written to one connection, in order; to all, sorted and without repeats."""
+        if connection is not None:
+            runs = self._sent.get((connection, symbol))
+            return runs.expand() if runs else []
+        every: set[int] = set()
+        for (_, name), runs in self._sent.items():
+            if name == symbol:
+                every.update(runs.expand())
+        return sorted(every)
+
+    def sent_trades(self, symbol: str, connection: int | None = None) -> list[OracleTrade]:
+        """Like `sent_serials`, as trades; those no longer kept are left out."""
+        by_serial = {trade.serial: trade for trade in self._trades.get(symbol, ())}
+        serials = self.sent_serials(symbol, connection)
+        return [by_serial[serial] for serial in serials if serial in by_serial]
+
+
+class _Runs:
+    """Serials in the order they came, unbroken runs folded into (first, last)."""
+
+    __slots__ = ("_runs",)
+
+    def __init__(self) -> None:
+        self._runs: deque[list[int]] = deque(maxlen=100_000)
+
+    def add(self, serial: int) -> None:
+        if self._runs and self._runs[-1][1] + 1 == serial:
+            self._runs[-1][1] = serial
+        else:
+            self._runs.append([serial, serial])
+
+    def expand(self) -> list[int]:
+        return [serial for first, last in self._runs for serial in range(first, last + 1)]

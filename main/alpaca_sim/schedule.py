@@ -1,0 +1,30 @@
+"""What is due later: a heap of calls, run in the order of their times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+Step = Callable[[int], None]
+
+
+class Schedule:
+    """Calls that wait for their time (nanoseconds). Steps at one time run in order of entry."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Step]] = []
+        self._entered = 0
+
+    def at(self, due_ns: int, step: Step) -> None:
+        """Run `step(now_ns)` once time has come to `due_ns`."""
+        self._entered += 1
+        heappush(self._heap, (due_ns, self._entered, step))
+
+    def next_due_ns(self) -> int | None:
+        """When there is something to do, or None."""
+        return self._heap[0][0] if self._heap else None
+
+    def run_due(self, now_ns: int) -> None:
+        """Run everything that is due, also what these steps make due."""
+        while self._heap and self._heap[0][0] <= now_ns:
+            heappop(self._heap)[2](now_ns)

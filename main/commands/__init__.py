@@ -1,0 +1,1 @@
+"""What a person types: each module parses, calls and prints for one group of commands."""

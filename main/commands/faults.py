@@ -1,0 +1,31 @@
+"""Which errors are the user's to mend, and the exit code of each: one table."""
+
+from __future__ import annotations
+
+from ..account import AccountRefused
+from ..embedded_valkey import ValkeyFailed
+from ..ports import PortTaken
+from ..settings import SettingsError
+from ..stack import PartFailed
+from ..utils.redis.errors import BusError, InvalidTicker, RedisUnavailable, RedisUnsuitable
+from .common import BAD_USE, Mistake
+
+REFUSED = 3
+
+EXIT_CODES: dict[type[Exception], int] = {
+    SettingsError: BAD_USE,
+    PortTaken: BAD_USE,
+    InvalidTicker: BAD_USE,
+    RedisUnavailable: BAD_USE,
+    RedisUnsuitable: BAD_USE,
+    AccountRefused: REFUSED,
+    ValkeyFailed: 1,
+    BusError: 1,  # the rest of the bus's errors
+}
+
+
+def exit_code_of(error: Exception) -> int | None:
+    """The exit code, or None: a fault of ours, which deserves its traceback."""
+    if isinstance(error, Mistake | PartFailed):
+        return error.exit_code
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), None)

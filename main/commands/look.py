@@ -1,0 +1,149 @@
+"""`watch` and `status`: what comes through the bus, as a person reads it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Annotated, Any, Final
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ..demo import client_id_of
+from ..heartbeat import SILENCE_S, next_heartbeat
+from ..settings import Settings
+from ..table import STATE_STYLE
+from ..utils.redis.messages import BrokerStatus
+from ..utils.redis.registration import LeaseKeeper, RegistrationClient
+from ..utils.redis.subscriber import RedisSubscriber
+from ..wording import describe
+from .common import (
+    Mistake,
+    TickerArguments,
+    console,
+    ended_by_signals,
+    errors,
+    open_settings,
+    parse_tickers,
+)
+
+LEASE_S: Final = 60
+
+
+def watch(
+    tickers: TickerArguments,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Each message verbatim, as it is on the wire.")
+    ] = False,
+) -> None:
+    """Print every message of tickers, one a line: [bold]watch AAPL MSFT --json[/bold]
+
+    Registers with a lease that it renews, and unregisters on Ctrl-C.
+    """
+    settings = open_settings()
+    wanted = parse_tickers(tickers)
+    with ended_by_signals():
+        try:
+            _watch(settings, wanted, as_json)
+        except KeyboardInterrupt:
+            return
+
+
+def _watch(settings: Settings, tickers: tuple[str, ...], as_json: bool) -> None:
+    config = settings.redis_config()
+    printer = _Printer(as_json)
+    with (
+        RedisSubscriber(config) as subscriber,
+        RegistrationClient(
+            config, client_id_of("watch"), secured=settings.registration_secured
+        ) as client,
+    ):
+        for ticker in tickers:
+            channel = subscriber.names.get_ticker_channel(ticker)
+            decode = printer.keep_payload if as_json else None
+            subscriber.subscribe(channel, printer.take, decode=decode)
+        subscriber.start_listening()
+        rejected = [r for r in client.register(tickers, LEASE_S) if r.status == "rejected"]
+        for reply in rejected:
+            errors.print(f"{reply.ticker}: {reply.detail or reply.reason}", style="red")
+        if len(rejected) == len(tickers):
+            raise Mistake("the broker follows none of them", exit_code=1)
+        keeper = LeaseKeeper(client, [t for t in tickers if t not in {r.ticker for r in rejected}], LEASE_S)
+        keeper.start()
+        try:
+            printer.reader_left.wait()
+        finally:
+            keeper.stop()
+
+
+class _Printer:
+    """Prints in the subscriber's thread; tells when nobody reads any more (`watch AAPL | head`)."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.reader_left = threading.Event()
+        self._as_json = as_json
+
+    def keep_payload(self, _channel: str, payload: bytes) -> bytes:
+        return payload
+
+    def take(self, message: Any) -> None:
+        line = message.decode() if self._as_json else describe(message)
+        try:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # What is left in the buffer has nowhere to go, also not at exit.
+            sys.stdout = None  # type: ignore[assignment]
+            self.reader_left.set()
+
+
+def status() -> None:
+    """The broker's last heartbeat as a table: [bold]status[/bold]
+
+    Exit code 1 when there is none within 3 s.
+    """
+    settings = open_settings()
+    config = settings.redis_config()
+    heartbeat = next_heartbeat(config)
+    if heartbeat is None:
+        raise Mistake(
+            f"no broker: no heartbeat on {config.address} for {SILENCE_S:.0f} s. "
+            "Start one, or check REDIS_URL and BUS_PREFIX",
+            exit_code=1,
+        )
+    console.print(_account_line(heartbeat))
+    console.print(_status_table(heartbeat))
+
+
+def _account_line(heartbeat: BrokerStatus) -> str:
+    kind = "PAPER" if heartbeat.paper else "LIVE"
+    account = f"…{heartbeat.account_id[-4:]}" if heartbeat.account_id else "not known yet"
+    return f"{kind} account {account}"
+
+
+def _status_table(heartbeat: BrokerStatus) -> Table:
+    table = Table(box=box.ROUNDED, border_style="dim", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    state = heartbeat.state
+    table.add_row("broker", Text(state, STATE_STYLE.get(state, "bold red")))
+    table.add_row("version", heartbeat.version)
+    table.add_row("started", heartbeat.started_at)
+    table.add_row("epoch", str(heartbeat.epoch))
+    prices, orders = heartbeat.upstream.prices, heartbeat.upstream.orders
+    lag = "" if prices.lag_ms is None else f", {prices.lag_ms:.0f} ms behind"
+    table.add_row("prices", f"{_stream(prices.state, prices.reason)}, {prices.symbols} symbols{lag}")
+    entries = "entries may be sent" if orders.ready else "send no new entries"
+    table.add_row("orders", f"{_stream(orders.state, orders.reason)}, {entries}")
+    if isinstance(heartbeat.tickers, dict):
+        followed = (f"{name} {t.state} {t.seq:,}" for name, t in sorted(heartbeat.tickers.items()))
+        table.add_row("tickers", "\n".join(followed) or "none")
+    for title, numbers in (("counters", heartbeat.counters), ("journal", heartbeat.journal)):
+        table.add_row(title, "\n".join(f"{name} {count:,}" for name, count in numbers.items()))
+    return table
+
+
+def _stream(state: str, reason: str | None) -> str:
+    return f"{state} ({reason})" if reason else state

@@ -1,0 +1,148 @@
+"""`broker`, `sim`, `scale-t run`: one part alone, as in production."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import structlog
+import typer
+
+from ..account import AlpacaAccess
+from ..ports import choose_port
+from ..settings import Settings
+from ..stack import DEFAULT_SIM_PORT, alpaca_access, ask_redis, local_alpaca_environment
+from ..utils.redis.errors import RedisUnavailable
+from .common import (
+    Mistake,
+    Rate,
+    SimPort,
+    console,
+    ended_by_signals,
+    open_settings,
+    parse_tickers,
+)
+
+log: Final = structlog.get_logger("tickerbus")
+
+WAIT_STEP_S: Final = 1.0
+
+
+def broker() -> None:
+    """The broker alone, for production: [bold]REDIS_URL=redis://… ALPACA_API_KEY=… broker[/bold]
+
+    Needs a Redis that answers and Alpaca keys, from the environment or .env. Exit code 2: something
+    is missing. 3: Alpaca refuses the keys or the feed. 1: it failed.
+    """
+    from ..alpaca_broker import AlpacaBroker, BrokerConfig, BrokerError
+
+    settings = open_settings()
+    _require(settings, redis=True)
+    _print_account(alpaca_access(settings))
+    running = AlpacaBroker(BrokerConfig.from_settings(settings))
+    with ended_by_signals():
+        try:
+            running.start()
+            while not running.wait(WAIT_STEP_S):
+                pass
+            raise Mistake(running.reason or f"the broker is {running.state}", exit_code=1)
+        except KeyboardInterrupt:
+            log.info("broker.asked_to_end")
+        except BrokerError as error:
+            raise Mistake(str(error), error.exit_code) from None
+        finally:
+            running.stop()
+
+
+def sim(
+    port: SimPort = None,
+    tickers: Annotated[
+        str, typer.Option(metavar="A,B,…", help="Tickers that it shall know besides its own 660.")
+    ] = "",
+    rate: Rate = 1.0,
+    any_ticker: Annotated[
+        bool, typer.Option("--any-ticker", help="Every well-formed ticker is a tradable asset.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same prices.")] = 1,
+    symbol_limit: Annotated[
+        int, typer.Option(min=0, help="Symbols on the stream, as the plan allows; 0: no limit.")
+    ] = 30,
+) -> None:
+    """The local Alpaca alone: [bold]sim --port 8765 --rate 20[/bold]
+
+    Streams, REST and order matching on one port of 127.0.0.1. No money, no network.
+    """
+    from ..alpaca_sim import MarketRules, SimAddress, SimConfig, StreamRules, run_forever
+
+    open_settings()
+
+    def announce(address: SimAddress) -> None:
+        console.print(f"The local Alpaca listens on 127.0.0.1:{address.port}. To use it:")
+        for name, value in local_alpaca_environment(address.port).items():
+            console.print(f"  export {name}={value}", markup=False)
+
+    config = SimConfig(
+        port=choose_port(port, DEFAULT_SIM_PORT, "--port"),
+        tickers=parse_tickers(tickers) if tickers else (),
+        any_ticker=any_ticker,
+        market=MarketRules(seed=seed, default_rate=rate),
+        streams=StreamRules(symbol_limit=symbol_limit),
+    )
+    run_forever(config, announce)
+
+
+def run_scale_t(
+    ticker: Annotated[str, typer.Option(help="The stock to trade.")],
+    max_position: Annotated[str, typer.Option(metavar="SHARES", help="Never hold more.")],
+    component: Annotated[str, typer.Option(metavar="SHARES", help="Shares of each rung.")] = "10",
+    increment: Annotated[
+        str, typer.Option(metavar="DOLLARS", help="The distance between rungs.")
+    ] = "0.05",
+    start_price: Annotated[
+        str | None, typer.Option(metavar="DOLLARS", help="Without it: the first price seen.")
+    ] = None,
+    client_id: Annotated[
+        str, typer.Option(metavar="ID", help="Who registers; its orders are named ID:….")
+    ] = "scale-t",
+) -> None:
+    """Trade one ticker: [bold]scale-t run --ticker AAPL --max-position 100[/bold]
+
+    A filled buy arms its sell one rung up, and the next buy one rung down. Paper accounts only.
+    """
+    from ..scale_t import ScaleTConfig, ScaleTConfigError
+    from ..scale_t import run_scale_t as run
+
+    settings = open_settings()
+    try:
+        config = ScaleTConfig.from_text(
+            ticker=ticker,
+            max_position=max_position,
+            component=component,
+            increment=increment,
+            start_price=start_price,
+            client_id=client_id,
+        )
+    except ScaleTConfigError as error:
+        raise Mistake(str(error)) from None
+    _require(settings, redis=False)
+    _print_account(alpaca_access(settings))
+    raise typer.Exit(run(config, settings))
+
+
+def _require(settings: Settings, *, redis: bool) -> None:
+    missing = []
+    if settings.alpaca_api_key is None:
+        missing.append("ALPACA_API_KEY is not set")
+    if settings.alpaca_api_secret is None:
+        missing.append("ALPACA_API_SECRET is not set")
+    if redis:
+        try:
+            ask_redis(settings.redis_config())
+        except RedisUnavailable as error:
+            missing.append(f"{error}. Set REDIS_URL, or REDIS_HOST and REDIS_PORT")
+    if missing:
+        listed = "\n".join(f"  - {line}" for line in missing)
+        raise Mistake(f"This is missing:\n{listed}")
+
+
+def _print_account(access: AlpacaAccess) -> None:
+    console.print(access.banner(access.account_number()), markup=False)

@@ -1,0 +1,162 @@
+"""The demo: the stack, and an independent consumer that watches and judges the whole road."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Group
+
+from .board import Board, BoardMessage
+from .stack import PartFailed, Stack, StackConfig
+from .table import Heading, broker_state, draw
+from .utils.redis.registration import LeaseKeeper, RegistrationClient
+from .utils.redis.subscriber import RedisSubscriber
+
+PING_EVERY_S = 1.0
+LEASE_S = 60
+GOOD_STATES = ("RUNNING", "DEGRADED")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One part of the road. `worked` is None when it was not tried."""
+
+    part: str
+    worked: bool | None
+    detail: str
+
+
+class Demo:
+    """`start`, then `picture` and `deaths` while it runs, `stop`, `checks`. From the main thread."""
+
+    def __init__(
+        self,
+        config: StackConfig,
+        say: Callable[[str], None],
+        hear: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.stack = Stack(config, say, hear)
+        self.board = Board(config.tickers)
+        self._config = config
+        self._lock = threading.Lock()
+        self._subscriber: RedisSubscriber | None = None
+        self._client: RegistrationClient | None = None
+        self._keeper: LeaseKeeper | None = None
+        self._pinged_at, self._redis_answers = 0.0, False
+
+    def start(self) -> None:
+        """Bring everything up and register the demo's tickers.
+
+        Raises:
+            PartFailed: a part did not come up, or the broker rejected a ticker.
+            The errors of `Stack.start`. Call `stop` in every case.
+        """
+        self.stack.start()
+        self._subscribe()
+        self._register()
+        self.stack.start_consumer()
+
+    def _subscribe(self) -> None:
+        self._subscriber = RedisSubscriber(self.stack.redis)
+        names = self._subscriber.names
+        for channel in (*map(names.get_ticker_channel, self.board.rows), names.BROKER_STATUS):
+            self._subscriber.subscribe(channel, self._take)
+        self._subscriber.start_listening()
+
+    def _register(self) -> None:
+        self._client = RegistrationClient(self.stack.redis, client_id_of("demo"))
+        self._keeper = LeaseKeeper(self._client, list(self.board.rows), lease_s=LEASE_S)
+        rejected = [reply for reply in self._keeper.start() if reply.status == "rejected"]
+        if rejected:
+            told = "; ".join(f"{reply.ticker}: {reply.detail or reply.reason}" for reply in rejected)
+            raise PartFailed(f"the broker rejected {told}")
+
+    def _take(self, message: BoardMessage) -> None:
+        with self._lock:
+            self.board.apply(message, time.monotonic())
+
+    def picture(self, hint: str = "") -> Group:
+        """The table as it is now."""
+        now = time.monotonic()
+        self._ping(now)
+        heading = Heading(
+            account=self.stack.account_label,
+            paper=self.stack.paper,
+            redis=self.stack.redis.address.removesuffix("/0"),
+            redis_answers=self._redis_answers,
+            hint=hint,
+        )
+        with self._lock:
+            return draw(self.board, heading, now, self.board.rate(now))
+
+    def _ping(self, now: float) -> None:
+        if self._subscriber is not None and now - self._pinged_at >= PING_EVERY_S:
+            self._pinged_at, self._redis_answers = now, self._subscriber.ping()
+
+    def checks(self) -> list[Check]:
+        """What of the road worked until now."""
+        with self._lock:
+            return [
+                *self._part_checks(),
+                self._price_check(),
+                self._order_check("new"),
+                self._order_check("fill"),
+            ]
+
+    def _part_checks(self) -> list[Check]:
+        now = time.monotonic()
+        state = broker_state(self.board, now)
+        deaths = self.stack.deaths()
+        return [
+            Check(part="parts", worked=not deaths, detail="; ".join(deaths) or "all are running"),
+            Check(part="broker", worked=state in GOOD_STATES, detail=state),
+        ]
+
+    def _price_check(self) -> Check:
+        rows, silent = self.board.rows, self.board.silent_tickers()
+        total = sum(row.prices for row in rows.values())
+        gaps = sum(row.gaps for row in rows.values())
+        came = f"{total:,} of {len(rows) - len(silent)} tickers came through Redis, {gaps} gaps"
+        missing = f"; none of {', '.join(silent)}" if silent else ""
+        return Check(part="prices", worked=not silent, detail=came + missing)
+
+    def _order_check(self, event: str) -> Check:
+        part = f"order {event}"
+        trading = self._config.trading
+        if trading is None or not self.stack.trades:
+            return Check(part=part, worked=None, detail="nothing trades on your account")
+        count = self.board.order_events[trading.client_id, event]
+        detail = f"{count} of {trading.client_id} on {trading.ticker} came through Redis"
+        return Check(part=part, worked=count > 0, detail=detail)
+
+    def stop(self) -> None:
+        """End everything within five seconds."""
+        try:
+            if self._keeper is not None:
+                self._keeper.stop(unregister=False)  # the broker ends with us, or the lease does
+            if self._client is not None:
+                self._client.close()
+            if self._subscriber is not None:
+                self._subscriber.close()
+        finally:
+            self._keeper = self._client = self._subscriber = None
+            self.stack.stop()
+
+
+def failures(checks: Sequence[Check]) -> list[Check]:
+    """The checks of what was tried and did not work."""
+    return [check for check in checks if check.worked is False]
+
+
+def client_id_of(program: str) -> str:
+    """`demo@<host>`: who registers, with nothing that a client id may not hold."""
+    allowed = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "-" for c in _host())
+    return f"{program}@{allowed}"[:64]
+
+
+def _host() -> str:
+    return socket.gethostname() or "localhost"

@@ -1,0 +1,334 @@
+"""Pure: what order messages mean, in any order and with repeats, and whose an order is.
+
+The rules are those of the wire contract ("Orders", "Whose order"). Arrival order is not event
+order, so nothing here depends on it. Of each order four things are kept, and each only ever grows:
+
+* the newest snapshot (complete before ended before open; then `updated_at`): status and terms;
+* the fullest snapshot (by `filled_qty`): what was filled and at which average. `filled_qty` never
+  falls, and a fill that follows a cancel still counts;
+* its executions: unique by `execution_id`, a recovered one without it by cumulative quantity;
+* its links: `replaces`, `replaced_by` and the parent of a leg.
+
+Growing by "the greater of two" is commutative, associative and idempotent: that is why any
+interleaving with duplicates ends in the same state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from .redis.messages import OrderMessage
+
+ENDED: Final = frozenset({"filled", "canceled", "expired", "replaced", "rejected"})
+_FILL_EVENTS: Final = frozenset({"fill", "partial_fill"})
+_ZERO: Final = Decimal(0)
+
+# Between two open statuses of the same instant, the one that comes later in an order's life.
+_LIFE: Final = (
+    "pending_new",
+    "accepted",
+    "new",
+    "partially_filled",
+    "pending_replace",
+    "pending_cancel",
+)
+
+
+def belongs_to(client_id: str, client_order_id: str | None) -> bool:
+    """Whether the id alone says that the order is `client_id`'s."""
+    return client_order_id is not None and client_order_id.startswith(f"{client_id}:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """One fill. What a recovered one does not tell is None; `cumulative` is the order's total."""
+
+    order_id: str
+    execution_id: str | None
+    qty: Decimal | None
+    price: Decimal | None
+    cumulative: Decimal | None
+    timestamp: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """The truth about one order, as far as it is known. A notional order has `qty` None."""
+
+    order_id: str
+    client_order_id: str | None
+    symbol: str
+    side: str
+    status: str
+    qty: Decimal | None
+    notional: Decimal | None
+    limit_price: Decimal | None
+    filled_qty: Decimal
+    filled_avg_price: Decimal | None
+    replaces: str | None
+    replaced_by: str | None
+    parent_id: str | None
+    executions: tuple[Execution, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it works any more. A fill may still follow."""
+        return self.status in ENDED
+
+    @property
+    def open_qty(self) -> Decimal | None:
+        """What still works; None for an open notional order, which has no quantity."""
+        if self.ended:
+            return _ZERO
+        return None if self.qty is None else max(_ZERO, self.qty - self.filled_qty)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """An order and all that it was replaced by, oldest first. The fills of all of them count."""
+
+    orders: tuple[Order, ...]
+
+    @property
+    def current(self) -> Order:
+        return self.orders[-1]
+
+    @property
+    def filled_qty(self) -> Decimal:
+        return sum((order.filled_qty for order in self.orders), _ZERO)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of the chain works, nor is announced: `replaced` ends only an id."""
+        return all(order.ended for order in self.orders) and self.current.status != "replaced"
+
+
+@dataclass(frozen=True, order=True)
+class _Snapshot:
+    """One order object of Alpaca. The order of the fields makes "newer" a total order."""
+
+    completed: bool
+    ended: bool
+    updated_ns: int
+    life: int
+    status: str
+    terms: tuple[str, ...]  # id, symbol, side, qty, notional, limit_price
+
+    @classmethod
+    def of(cls, order_data: Mapping[str, Any]) -> _Snapshot:
+        status = _text(order_data.get("status"))
+        return cls(
+            completed=status == "filled",
+            ended=status in ENDED,
+            updated_ns=_unix_ns(order_data.get("updated_at")),
+            life=_LIFE.index(status) if status in _LIFE else -1,
+            status=status,
+            terms=tuple(
+                _text(order_data.get(key))
+                for key in ("client_order_id", "symbol", "side", "qty", "notional", "limit_price")
+            ),
+        )
+
+
+@dataclass
+class _Record:
+    newest: _Snapshot
+    fullest: tuple[Decimal, str] = (_ZERO, "")  # filled_qty and filled_avg_price
+    executions: dict[str, Execution] = field(default_factory=dict)  # by execution_id
+    recovered: dict[Decimal, Execution] = field(default_factory=dict)  # by cumulative quantity
+    parent_id: str = ""
+
+
+class OrderTracker:
+    """Holds each order's and each replace chain's truth. No thread, no clock: one owner feeds it.
+
+    `counters` says what could not be read; nothing raises, for orders come from outside.
+    """
+
+    def __init__(self) -> None:
+        self.counters: Counter[str] = Counter()
+        self._records: dict[str, _Record] = {}
+        self._by_client_order_id: dict[str, str] = {}
+        self._replaced_by: dict[str, str] = {}  # old id to new id, from whichever side told it
+        self._replaces: dict[str, str] = {}
+
+    def apply(self, message: OrderMessage) -> Order | None:
+        """Take in one order message; returns the order's truth now, None if it names no order."""
+        order_id = self._absorb(message.order_data, parent_id="")
+        if order_id is None:
+            return None
+        if message.event in _FILL_EVENTS:
+            self._absorb_execution(order_id, message)
+        return self.order(order_id)
+
+    def absorb(self, order_data: Mapping[str, Any]) -> Order | None:
+        """Take in an order object that came by REST."""
+        order_id = self._absorb(order_data, parent_id="")
+        return None if order_id is None else self.order(order_id)
+
+    def order(self, order_id: str) -> Order | None:
+        record = self._records.get(order_id)
+        return None if record is None else self._view(order_id, record)
+
+    def by_client_order_id(self, client_order_id: str) -> Order | None:
+        order_id = self._by_client_order_id.get(client_order_id)
+        return None if order_id is None else self.order(order_id)
+
+    def orders(self) -> Iterator[Order]:
+        for order_id, record in self._records.items():
+            yield self._view(order_id, record)
+
+    def chain(self, order_id: str) -> Chain | None:
+        """The replace chain that the order stands in, from its first order to its last."""
+        if order_id not in self._records:
+            return None
+        first = _follow(self._replaces, order_id)[-1]
+        known = [self.order(each) for each in _follow(self._replaced_by, first)]
+        return Chain(orders=tuple(order for order in known if order is not None))
+
+    def is_of(self, client_id: str, order_id: str) -> bool:
+        """Whose order: by its own id, or as a leg or a replacement of one that is `client_id`'s."""
+        pending, seen = [order_id], set[str]()
+        while pending:
+            current = pending.pop()
+            record = self._records.get(current)
+            if record is None or current in seen:
+                continue
+            seen.add(current)
+            if belongs_to(client_id, record.newest.terms[0]):
+                return True
+            pending += [self._replaces.get(current, ""), record.parent_id]
+        return False
+
+    # -- private
+
+    def _absorb(self, order_data: Mapping[str, Any], parent_id: str) -> str | None:
+        order_id = order_data.get("id")
+        if not isinstance(order_id, str) or not order_id:
+            self.counters["orders_without_id"] += 1
+            return None
+        snapshot = _Snapshot.of(order_data)
+        record = self._records.setdefault(order_id, _Record(newest=snapshot))
+        record.newest = max(record.newest, snapshot)
+        filled = decimal_or_none(order_data.get("filled_qty")) or _ZERO
+        average = _text(order_data.get("filled_avg_price"))
+        record.fullest = max(record.fullest, (filled, average))
+        self._link(_text(order_data.get("replaces")), order_id)
+        self._link(order_id, _text(order_data.get("replaced_by")))
+        record.parent_id = max(record.parent_id, parent_id)
+        if client_order_id := snapshot.terms[0]:
+            self._name(client_order_id, order_id)
+        legs = order_data.get("legs")
+        for leg in legs if isinstance(legs, list) else ():
+            if isinstance(leg, Mapping):
+                self._absorb(leg, parent_id=order_id)
+        return order_id
+
+    def _link(self, old: str, new: str) -> None:
+        if old and new:
+            self._replaced_by[old] = max(self._replaced_by.get(old, new), new)
+            self._replaces[new] = max(self._replaces.get(new, old), old)
+
+    def _name(self, client_order_id: str, order_id: str) -> None:
+        # Alpaca keeps them unique; should it ever not, the choice must not depend on arrival.
+        named = self._by_client_order_id.setdefault(client_order_id, order_id)
+        self._by_client_order_id[client_order_id] = min(named, order_id)
+
+    def _absorb_execution(self, order_id: str, message: OrderMessage) -> None:
+        update, record = message.update, self._records[order_id]
+        execution = Execution(
+            order_id=order_id,
+            execution_id=_text(update.get("execution_id")) or None,
+            qty=decimal_or_none(update.get("qty")),
+            price=decimal_or_none(update.get("price")),
+            cumulative=decimal_or_none(message.order_data.get("filled_qty")),
+            timestamp=_text(update.get("timestamp")) or message.timestamp,
+        )
+        if execution.execution_id is not None:
+            _keep_greater(record.executions, execution.execution_id, execution)
+        elif execution.cumulative is not None:
+            _keep_greater(record.recovered, execution.cumulative, execution)
+        else:
+            self.counters["executions_without_identity"] += 1
+
+    def _view(self, order_id: str, record: _Record) -> Order:
+        client_order_id, symbol, side, qty, notional, limit_price = record.newest.terms
+        filled_qty, average = record.fullest
+        return Order(
+            order_id=order_id,
+            client_order_id=client_order_id or None,
+            symbol=symbol,
+            side=side,
+            status=record.newest.status,
+            qty=decimal_or_none(qty),
+            notional=decimal_or_none(notional),
+            limit_price=decimal_or_none(limit_price),
+            filled_qty=filled_qty,
+            filled_avg_price=decimal_or_none(average),
+            replaces=self._replaces.get(order_id),
+            replaced_by=self._replaced_by.get(order_id),
+            parent_id=record.parent_id or None,
+            executions=_executions(record),
+        )
+
+
+def _executions(record: _Record) -> tuple[Execution, ...]:
+    """A recovered one counts only where the stream did not tell the same cumulative quantity."""
+    told = {execution.cumulative for execution in record.executions.values()}
+    missing = [each for total, each in record.recovered.items() if total not in told]
+    return tuple(sorted([*record.executions.values(), *missing], key=_execution_key))
+
+
+def _execution_key(execution: Execution) -> tuple[Decimal, str, str]:
+    total = execution.cumulative if execution.cumulative is not None else _ZERO
+    return total, execution.execution_id or "", repr(execution)
+
+
+def _keep_greater(kept: dict[Any, Execution], key: object, execution: Execution) -> None:
+    kept[key] = max(kept.get(key, execution), execution, key=_execution_key)
+
+
+def _follow(links: Mapping[str, str], start: str) -> list[str]:
+    """The ids from `start` on, each once: links from outside may form a circle."""
+    path = [start]
+    while (following := links.get(path[-1])) is not None and following not in path:
+        path.append(following)
+    return path
+
+
+def decimal_or_none(value: object) -> Decimal | None:
+    """Alpaca's number, a string, as `Decimal`; None where there is none."""
+    if value is None or value == "" or isinstance(value, bool):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _unix_ns(timestamp: object) -> int:
+    """RFC 3339 with up to nanoseconds and any offset; 0 where it cannot be read."""
+    if not isinstance(timestamp, str):
+        return 0
+    whole, dot, rest = timestamp.partition(".")
+    digits = ""
+    if dot:
+        digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+        whole += rest[len(digits) :]
+    try:
+        moment = datetime.fromisoformat(whole)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return int(moment.timestamp()) * 1_000_000_000 + int(digits[:9].ljust(9, "0") or "0")
+    except (ValueError, OverflowError, OSError):
+        return 0
