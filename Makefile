@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check unit bench-smoke clean
+.PHONY: help demo test check bench-smoke requirements picture clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,12 @@ check: $(VENV)/.dev  ## ruff, mypy --strict, import rules and the unit tests, in
 
 bench-smoke: $(VENV)/.dev  ## dead time of 500 registration restarts, idle CPU, memory with 1,000 tickers
 	$(BIN)/python -m bench.smoke
+
+requirements: $(VENV)/.dev  ## write requirements.txt from pyproject.toml
+	$(BIN)/python -m tools.requirements
+
+picture: $(VENV)/.dev  ## draw docs/demo.svg from a real run of the demo
+	$(BIN)/python -m tools.picture
 
 clean:           ## remove the virtual environment and every cache
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

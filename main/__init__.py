@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         StatusMessage,
     )
     from .utils.redis.publisher import RedisPublisher
-    from .utils.redis.registration import RegistrationClient
+    from .utils.redis.registration import LeaseKeeper, NoBroker, RegistrationClient
     from .utils.redis.subscriber import RedisSubscriber
 
 __version__ = "0.1.0"
@@ -46,6 +46,8 @@ _HOMES = {
     "RegistrationReply": "messages",
     "StatusMessage": "messages",
     "RedisPublisher": "publisher",
+    "LeaseKeeper": "registration",
+    "NoBroker": "registration",
     "RegistrationClient": "registration",
     "RedisSubscriber": "subscriber",
 }
@@ -57,6 +59,8 @@ __all__ = [
     "CHANNELS",
     "CorrectionMessage",
     "GapMessage",
+    "LeaseKeeper",
+    "NoBroker",
     "OrderMessage",
     "PriceMessage",
     "QuoteMessage",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -10,17 +11,22 @@ import typer
 from . import __version__
 from .children import obey_lifeline
 from .commands import bus, containers, look, run, services
-from .commands.common import console, errors
+from .commands.common import console, errors, program
 from .commands.faults import exit_code_of
 
 app = typer.Typer(
     help="One Alpaca connection, a Redis channel for every ticker.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-scale_t = typer.Typer(help="The consumer that trades one ticker on a ladder.", no_args_is_help=True)
+scale_t = typer.Typer(
+    help="The consumer that trades one ticker on a ladder.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -33,22 +39,28 @@ def options(
         raise typer.Exit
 
 
+def _add(command: Callable[..., None], panel: str, example: str, to: typer.Typer = app) -> None:
+    name = command.__name__.replace("run_scale_t", "run")
+    epilog = f"Example: {program()} {example}"
+    to.command(name, epilog=epilog, rich_help_panel=panel)(command)
+
+
 SEE = "See it work"
 RUN = "Run the parts"
 ASK = "Talk to the broker"
 
-app.command(rich_help_panel=SEE)(run.demo)
-app.command(rich_help_panel=SEE)(run.up)
-app.command(rich_help_panel=RUN)(services.broker)
-app.command(rich_help_panel=RUN)(services.sim)
+_add(run.demo, SEE, "demo --tickers AAPL,MSFT")
+_add(run.up, SEE, "up --tickers AAPL,MSFT --redis-port 6390")
+_add(services.broker, RUN, "broker")
+_add(services.sim, RUN, "sim --port 8765 --rate 20")
 app.add_typer(scale_t, name="scale-t", rich_help_panel=RUN)
-scale_t.command("run")(services.run_scale_t)
-app.command(rich_help_panel=RUN)(containers.compose)
-app.command(rich_help_panel=ASK)(bus.register)
-app.command(rich_help_panel=ASK)(bus.unregister)
-app.command(rich_help_panel=ASK)(bus.registrations)
-app.command(rich_help_panel=ASK)(look.watch)
-app.command(rich_help_panel=ASK)(look.status)
+_add(services.run_scale_t, RUN, "scale-t run --ticker AAPL --max-position 100", to=scale_t)
+_add(containers.compose, RUN, "compose --write")
+_add(bus.register, ASK, "register AAPL MSFT --for 2h")
+_add(bus.unregister, ASK, "unregister AAPL")
+_add(bus.registrations, ASK, "registrations")
+_add(look.watch, ASK, "watch AAPL MSFT --json")
+_add(look.status, ASK, "status")
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 TIMEOUT_S = 5.0
 
@@ -29,18 +30,23 @@ class AlpacaAccess:
     key: str
     secret: str = field(repr=False)
     paper: bool = True
-    local: bool = False  # the local Alpaca: nobody's money
+
+    @property
+    def is_local(self) -> bool:
+        """The local Alpaca: nobody's money."""
+        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
 
     def banner(self, number: str | None) -> str:
         """PAPER or LIVE, and the last four characters of the account `number`."""
-        return f"{'PAPER' if self.paper else 'LIVE'} account {self.label(number)}"
-
-    def label(self, number: str | None) -> str:
-        """`…1A2B at Alpaca`."""
-        where = "the local Alpaca" if self.local else "Alpaca"
+        kind = "PAPER" if self.paper else "LIVE"
         if number is None:
-            return f"of an unknown number: {self.url} does not answer now"
-        return f"…{number[-4:]} at {where}"
+            return f"{kind} account of an unknown number: {self.url} does not answer now"
+        where = "the local Alpaca" if self.is_local else "Alpaca"
+        return f"{kind} account …{number[-4:]} at {where}"
+
+    def short(self, number: str | None) -> str:
+        """`…1A2B`, for the table."""
+        return f"…{(number or '????')[-4:]}{' (local)' if self.is_local else ''}"
 
     def account_number(self) -> str | None:
         """The account's number; None when Alpaca does not answer now.

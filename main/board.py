@@ -19,6 +19,7 @@ from .wording import describe_order
 
 TREND_POINTS: Final = 24
 RATE_WINDOW_S: Final = 2.0
+FILLS: Final = ("fill", "partial_fill")
 
 BoardMessage = (
     PriceMessage | OrderMessage | GapMessage | StatusMessage | CorrectionMessage | BrokerStatus
@@ -38,6 +39,7 @@ class Row:
     prices: int = 0
     gaps: int = 0
     heard_at: float | None = None
+    fills: int = 0
     order: str | None = None
     order_event: str | None = None
     trend: deque[float] = field(default_factory=lambda: deque(maxlen=TREND_POINTS))
@@ -76,6 +78,7 @@ class Board:
             _apply_price(row, message)
         elif isinstance(message, OrderMessage):
             row.order, row.order_event = describe_order(message), message.event
+            row.fills += message.event in FILLS
             owner = str(message.order_data.get("client_order_id") or "").partition(":")[0]
             self.order_events[owner, message.event] += 1
         elif isinstance(message, GapMessage):

@@ -75,7 +75,8 @@ class Child:
 
     def obituary(self) -> str:
         """Why it ended, as far as it said."""
-        said = "\n".join(f"    {line}" for line in self.last_words[-8:])
+        telling = [line for line in self.last_words if " level=info " not in line]
+        said = "\n".join(f"    {line}" for line in telling[-8:])
         return f"{self.name} ended with exit code {self.exit_code}" + (f":\n{said}" if said else "")
 
     def stop(self, timeout_s: float) -> None:

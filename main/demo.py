@@ -18,6 +18,9 @@ from .utils.redis.subscriber import RedisSubscriber
 
 PING_EVERY_S = 1.0
 LEASE_S = 60
+REGISTER_S = 10.0
+FIRST_PRICE_S = 5.0
+ABOVE_MARKET = 0.10  # dollars
 GOOD_STATES = ("RUNNING", "DEGRADED")
 
 
@@ -31,7 +34,7 @@ class Check:
 
 
 class Demo:
-    """`start`, then `picture` and `deaths` while it runs, `stop`, `checks`. From the main thread."""
+    """`start`, `picture` while it runs, `checks`, `stop`. All from the main thread."""
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class Demo:
         self.stack.start()
         self._subscribe()
         self._register()
-        self.stack.start_consumer()
+        self.stack.start_consumer(self._buying_price())
 
     def _subscribe(self) -> None:
         self._subscriber = RedisSubscriber(self.stack.redis)
@@ -68,30 +71,46 @@ class Demo:
         self._subscriber.start_listening()
 
     def _register(self) -> None:
-        self._client = RegistrationClient(self.stack.redis, client_id_of("demo"))
-        self._keeper = LeaseKeeper(self._client, list(self.board.rows), lease_s=LEASE_S)
-        rejected = [reply for reply in self._keeper.start() if reply.status == "rejected"]
-        if rejected:
-            told = "; ".join(f"{reply.ticker}: {reply.detail or reply.reason}" for reply in rejected)
+        secured = self._config.settings.registration_secured
+        client = RegistrationClient(self.stack.redis, client_id_of("demo"), secured=secured)
+        self._client = client
+        replies = client.register(self.board.rows, LEASE_S, timeout_s=REGISTER_S)
+        if rejected := [reply for reply in replies if reply.status == "rejected"]:
+            told = "; ".join(
+                f"{reply.ticker}: {reply.detail or reply.reason}" for reply in rejected
+            )
             raise PartFailed(f"the broker rejected {told}")
+        self._keeper = LeaseKeeper(client, self.board.rows, lease_s=LEASE_S)
+        self._keeper.start()
+
+    def _buying_price(self) -> str | None:
+        """A little above the market, so that the first rung is bought while the viewer looks."""
+        trading = self._config.trading
+        if trading is None or not self.stack.trades:
+            return None
+        row = self.board.rows[trading.ticker]
+        deadline = time.monotonic() + FIRST_PRICE_S
+        while row.last is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return None if row.last is None else f"{row.last + ABOVE_MARKET:.2f}"
 
     def _take(self, message: BoardMessage) -> None:
         with self._lock:
             self.board.apply(message, time.monotonic())
 
-    def picture(self, hint: str = "") -> Group:
-        """The table as it is now."""
+    def picture(self, width: int, hint: str = "") -> Group:
+        """The table as it is now, for a terminal of `width` columns."""
         now = time.monotonic()
         self._ping(now)
         heading = Heading(
-            account=self.stack.account_label,
+            account=self.stack.account_short,
             paper=self.stack.paper,
             redis=self.stack.redis.address.removesuffix("/0"),
             redis_answers=self._redis_answers,
             hint=hint,
         )
         with self._lock:
-            return draw(self.board, heading, now, self.board.rate(now))
+            return draw(self.board, heading, now, self.board.rate(now), width)
 
     def _ping(self, now: float) -> None:
         if self._subscriber is not None and now - self._pinged_at >= PING_EVERY_S:
@@ -120,7 +139,8 @@ class Demo:
         rows, silent = self.board.rows, self.board.silent_tickers()
         total = sum(row.prices for row in rows.values())
         gaps = sum(row.gaps for row in rows.values())
-        came = f"{total:,} of {len(rows) - len(silent)} tickers came through Redis, {gaps} gaps"
+        heard = f"{len(rows) - len(silent)} of {len(rows)} tickers"
+        came = f"{total:,} prices of {heard} came through Redis, {gaps} gaps"
         missing = f"; none of {', '.join(silent)}" if silent else ""
         return Check(part="prices", worked=not silent, detail=came + missing)
 

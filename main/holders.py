@@ -61,7 +61,9 @@ def describe_left(left_s: float | None) -> str:
     if seconds < 90:
         return f"{seconds} s"
     hours, minutes = divmod(round(seconds / 60), 60)
-    return " ".join(part for part in (f"{hours} h" * bool(hours), f"{minutes} min" * bool(minutes)) if part)
+    return " ".join(
+        part for part in (f"{hours} h" * bool(hours), f"{minutes} min" * bool(minutes)) if part
+    )
 
 
 def parse_duration(text: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -88,11 +89,20 @@ class Settings(BaseSettings):
             found.append(
                 "ALPACA_PAPER=false trades real money: confirm it with ALPACA_LIVE_CONFIRMED=true"
             )
+        if (self.alpaca_api_key is None) != (self.alpaca_api_secret is None):
+            lacks = "ALPACA_API_KEY" if self.alpaca_api_key is None else "ALPACA_API_SECRET"
+            found.append(f"{lacks} is not set, but the other half of the key pair is")
         if self.redis_url is not None:
             try:
                 RedisConfig.from_url(self.redis_url.get_secret_value())
             except ValueError as error:
                 found.append(f"REDIS_URL: {error}")
+        for name, endpoint in (
+            ("ALPACA_TRADING_URL", self.trading_url),
+            ("ALPACA_TRADING_STREAM_URL", self.trading_stream_url),
+        ):
+            if self.alpaca_paper and _host_of(endpoint) == _host_of(_LIVE_TRADING_URL):
+                found.append(f"{name} is the live account's, but ALPACA_PAPER is true")
         urls = {
             "ALPACA_DATA_STREAM_URL": (self.alpaca_data_stream_url, ("ws://", "wss://")),
             "ALPACA_TRADING_STREAM_URL": (self.alpaca_trading_stream_url, ("ws://", "wss://")),
@@ -179,6 +189,13 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
     if problems := settings.problems():
         raise SettingsError(problems)
     return settings
+
+
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None  # no URL; connecting will say so
 
 
 def _explain(fault: Any) -> str:

@@ -86,7 +86,7 @@ class Stack:
         self.embeds_alpaca = not config.settings.has_alpaca_keys
         self.sim_port = 0
         self.paper = self.embeds_alpaca or config.settings.alpaca_paper
-        self.account_label = ""  # known once started
+        self.account_short = ""  # known once started
         self.trades = config.trading is not None and (
             self.embeds_alpaca or config.trade_given_account
         )
@@ -170,12 +170,13 @@ class Stack:
                 raise PartFailed(child.obituary(), child.exit_code)
         raise PartFailed(f"the broker does not run after {START_S:.0f} s: {heard}")
 
-    def start_consumer(self) -> None:
+    def start_consumer(self, start_price: str | None = None) -> None:
         """Start the one that trades, if any: apart, so that who watches can subscribe before."""
         trading = self._config.trading
         if trading is None or not self.trades:
             return
-        self._start_child("scale_t", "scale-t", "run", *trading.arguments)
+        start_at = () if start_price is None else ("--start-price", start_price)
+        self._start_child("scale_t", "scale-t", "run", *trading.arguments, *start_at)
         self._say(f"scale_t: trades {trading.ticker} as {trading.client_id}")
 
     def _start_child(self, name: str, *arguments: str) -> Child:
@@ -202,7 +203,7 @@ class Stack:
     def _name_account(self) -> None:
         access = self._access()
         number = access.account_number()
-        self.account_label = access.label(number)
+        self.account_short = access.short(number)
         self._say(access.banner(number))
 
     def _access(self) -> AlpacaAccess:
@@ -212,7 +213,6 @@ class Stack:
                 url=f"http://127.0.0.1:{self.sim_port}",
                 key=LOCAL_KEY,
                 secret=LOCAL_SECRET,
-                local=True,
             )
         return alpaca_access(settings)
 
@@ -249,11 +249,13 @@ def alpaca_access(settings: Settings) -> AlpacaAccess:
     )
 
 
-def local_alpaca_environment(port: int) -> Mapping[str, str]:
+def local_alpaca_environment(
+    port: int, key: str = LOCAL_KEY, secret: str = LOCAL_SECRET
+) -> Mapping[str, str]:
     """The settings with which any part uses the local Alpaca on `port`, and no other."""
     return {
-        "ALPACA_API_KEY": LOCAL_KEY,
-        "ALPACA_API_SECRET": LOCAL_SECRET,
+        "ALPACA_API_KEY": key,
+        "ALPACA_API_SECRET": secret,
         "ALPACA_PAPER": "true",
         "ALPACA_DATA_STREAM_URL": f"ws://127.0.0.1:{port}",
         "ALPACA_TRADING_STREAM_URL": f"ws://127.0.0.1:{port}/stream",

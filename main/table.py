@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -39,11 +39,11 @@ class Heading:
     hint: str = ""
 
 
-def draw(board: Board, heading: Heading, now: float, rate: float) -> Group:
-    """The whole picture at monotonic time `now`; `rate` in messages per second."""
-    parts: list[RenderableType] = [_heading(board, heading, now, rate), _rows(board, now)]
+def draw(board: Board, heading: Heading, now: float, rate: float, width: int) -> Group:
+    """The picture at monotonic time `now`; `rate` in messages a second, `width` in columns."""
+    parts: list[RenderableType] = [_heading(board, heading, now, rate), _rows(board, now, width)]
     if heading.hint:
-        parts.append(Text(heading.hint, style="dim"))
+        parts.append(Text(f" {heading.hint}", style="dim"))
     return Group(*parts)
 
 
@@ -73,50 +73,88 @@ def broker_state(board: Board, now: float) -> str:
 
 
 def _separate(line: Text) -> None:
-    line.append("  ·  ", "dim")
+    line.append(" · ", "dim")
 
 
 def _good(is_good: bool) -> str:
     return "green" if is_good else "bold red"
 
 
-def _rows(board: Board, now: float) -> Table:
-    table = Table(box=box.ROUNDED, border_style="dim", header_style="bold", pad_edge=True)
-    table.add_column("ticker", style="bold", no_wrap=True)
-    table.add_column("last price", justify="right", no_wrap=True, min_width=12)
-    table.add_column("change", justify="right", no_wrap=True, min_width=7)
-    table.add_column("trend", no_wrap=True, min_width=len(BARS) * 2)
-    table.add_column("volume", justify="right", no_wrap=True, min_width=9)
-    table.add_column("messages", justify="right", no_wrap=True)
-    table.add_column("age", justify="right", no_wrap=True, min_width=6)
-    table.add_column("last order event", no_wrap=True, min_width=26)
+def _rows(board: Board, now: float, width: int) -> Table:
+    table = Table(box=box.ROUNDED, border_style="dim", header_style="bold")
+    columns = [column for column in COLUMNS if width >= column.from_width]
+    for column in columns:
+        table.add_column(column.title, justify=column.justify, min_width=column.width, no_wrap=True)
     for row in board.rows.values():
-        table.add_row(*_cells(row, now))
+        table.add_row(*(column.cell(row, now) for column in columns))
     return table
 
 
-def _cells(row: Row, now: float) -> Sequence[Text]:
-    style = TICK_STYLE[row.tick]
-    price = Text(f"{format_price(row.last)} {TICK_SIGN[row.tick]}", style)
-    change = row.change_percent
-    age = None if row.heard_at is None else now - row.heard_at
-    order = Text(row.order or "", ORDER_STYLE.get(row.order_event or "", "default"))
-    return (
-        Text(row.ticker),
-        price,
-        Text("" if change is None else f"{change:+.2f}%", _change_style(change)),
-        Text(trend_line(row.trend, 16), style),
-        Text(format_volume(row.volume)),
-        Text(f"{row.messages:,}"),
-        Text(format_age(age), "red" if age is not None and age > SILENT_S else "dim"),
-        order,
-    )
+def _ticker(row: Row, _now: float) -> Text:
+    return Text(row.ticker, "bold")
 
 
-def _change_style(change: float | None) -> str:
-    if change is None or abs(change) < 0.005:
-        return "dim"
-    return "green" if change > 0 else "red"
+def _price(row: Row, _now: float) -> Text:
+    return Text(f"{format_price(row.last)} {TICK_SIGN[row.tick]}", TICK_STYLE[row.tick])
+
+
+def _change(row: Row, _now: float) -> Text:
+    percent = row.change_percent
+    if percent is None:
+        return Text("")
+    percent = round(percent, 2) + 0.0  # never -0.00
+    return Text(f"{percent:+.2f}%", "dim" if not percent else "green" if percent > 0 else "red")
+
+
+def _trend(row: Row, _now: float) -> Text:
+    return Text(trend_line(row.trend, TREND_WIDTH), TICK_STYLE[row.tick])
+
+
+def _volume(row: Row, _now: float) -> Text:
+    return Text(format_volume(row.volume))
+
+
+def _messages(row: Row, _now: float) -> Text:
+    return Text(f"{row.messages:,}")
+
+
+def _age(row: Row, now: float) -> Text:
+    age_s = None if row.heard_at is None else now - row.heard_at
+    is_old = age_s is not None and age_s > SILENT_S
+    return Text(format_age(age_s), "red" if is_old else "dim")
+
+
+def _order(row: Row, _now: float) -> Text:
+    return Text(row.order or "", ORDER_STYLE.get(row.order_event or "", "default"))
+
+
+def _fills(row: Row, _now: float) -> Text:
+    return Text(f"{row.fills:,}" if row.fills else "", "green")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column. It is drawn on terminals of `from_width` columns and more."""
+
+    title: str
+    cell: Callable[[Row, float], Text]
+    width: int
+    justify: Literal["left", "right"] = "right"
+    from_width: int = 0
+
+
+TREND_WIDTH: Final = 16
+COLUMNS: Final = (
+    Column(title="ticker", cell=_ticker, width=7, justify="left"),
+    Column(title="last price", cell=_price, width=11),
+    Column(title="change", cell=_change, width=7, from_width=96),
+    Column(title="trend", cell=_trend, width=TREND_WIDTH, justify="left", from_width=124),
+    Column(title="volume", cell=_volume, width=8),
+    Column(title="messages", cell=_messages, width=8),
+    Column(title="age", cell=_age, width=6),
+    Column(title="fills", cell=_fills, width=5, from_width=104),
+    Column(title="last order event", cell=_order, width=21, justify="left"),
+)
 
 
 def trend_line(prices: Sequence[float], width: int) -> str:

@@ -3,23 +3,32 @@ can make it refuse a whole request."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Final
 
+import structlog
+
 from .registry import is_crypto
-from .rest import Asset, RestUnavailable, TradingRest
+from .rest import Asset, RestRefused, RestUnavailable, TradingRest
+
+log: Final = structlog.get_logger("tickerbus.assets")
 
 _ONE_BY_ONE: Final = 5  # up to so many unknown symbols, single look-ups are quicker than the list
+_ASK_AGAIN_S: Final = 60.0  # what Alpaca does not know, and an unanswered list of pairs
 _QUOTE_CURRENCIES: Final = ("USDT", "USDC", "USD", "BTC")
 
 
 class AssetList:
     """A memory of Alpaca's asset list. The registration and the order thread use it."""
 
-    def __init__(self, rest: TradingRest) -> None:
+    def __init__(self, rest: TradingRest, feed: str = "iex") -> None:
         self._rest = rest
-        self._known: dict[str, Asset | None] = {}
-        self._pairs: dict[str, str] | None = None
+        self._checks = feed != "test"  # its one symbol, FAKEPACA, is no asset
+        self._known: dict[str, Asset] = {}
+        self._unknown: dict[str, float] = {}
+        self._pairs: dict[str, str] = {}
+        self._pairs_asked_s = -_ASK_AGAIN_S
 
     def judge(self, tickers: Iterable[str]) -> dict[str, str]:
         """The reason, for each ticker that cannot be followed.
@@ -27,19 +36,30 @@ class AssetList:
         Raises:
             RestUnavailable, RestRefused: the list could not be asked.
         """
+        if not self._checks:
+            return {}
         wanted = list(tickers)
-        unknown = [ticker for ticker in wanted if ticker not in self._known]
-        if len(unknown) > _ONE_BY_ONE:
+        now = time.monotonic()
+        self._unknown = {t: s for t, s in self._unknown.items() if now - s < _ASK_AGAIN_S}
+        new = [t for t in wanted if t not in self._known and t not in self._unknown]
+        if len(new) > _ONE_BY_ONE:
             self._known.update({asset.symbol: asset for asset in self._rest.assets()})
-            unknown = [ticker for ticker in unknown if ticker not in self._known]
-        for ticker in unknown[: 10 * _ONE_BY_ONE]:
-            self._known[ticker] = self._rest.asset(ticker)
+            self._unknown.update(dict.fromkeys((t for t in new if t not in self._known), now))
+        else:
+            for ticker in new:
+                self._look_up(ticker, now)
         return {ticker: reason for ticker in wanted if (reason := self._reason(ticker))}
+
+    def _look_up(self, ticker: str, now_s: float) -> None:
+        asset = self._rest.asset(ticker)
+        if asset is not None and asset.status == "active":
+            self._known[ticker] = asset
+        else:
+            self._unknown[ticker] = now_s
 
     def _reason(self, ticker: str) -> str | None:
         asset = self._known.get(ticker)
-        if asset is None or asset.status != "active":
-            self._known.pop(ticker, None)  # it may be listed tomorrow
+        if asset is None:
             return "unknown_ticker"
         expected = "crypto" if is_crypto(ticker) else "us_equity"
         return None if asset.asset_class == expected else "unsupported_asset_class"
@@ -48,12 +68,13 @@ class AssetList:
         """`BTC/USD` for the `BTCUSD` of a crypto order."""
         if "/" in symbol:
             return symbol
-        if self._pairs is None:
+        if not self._pairs and time.monotonic() - self._pairs_asked_s >= _ASK_AGAIN_S:
+            self._pairs_asked_s = time.monotonic()
             try:
                 pairs = self._rest.assets("crypto")
-            except RestUnavailable:
-                return _split_pair(symbol)  # asked again with the next order
-            self._pairs = {asset.symbol.replace("/", ""): asset.symbol for asset in pairs}
+                self._pairs = {asset.symbol.replace("/", ""): asset.symbol for asset in pairs}
+            except (RestUnavailable, RestRefused) as error:
+                log.warning("assets.pairs_unknown", error=str(error))
         return self._pairs.get(symbol) or _split_pair(symbol)
 
 

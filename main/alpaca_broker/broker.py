@@ -1,45 +1,53 @@
 """AlpacaBroker: the conductor. It holds Alpaca's one connection and feeds every ticker's channel.
 
-Threads: `price-producer` and `order-producer` between the connections and the publisher,
-`registration`, `heartbeat`, one for each connection, and the registration subscriber's own, which
-never stops with the producers.
+Threads: `lifecycle` obeys the state table (and waits for the leadership), `price-producer` and
+`order-producer` stand between the connections and the publisher, `registration` carries out rounds
+of requests, `heartbeat` says how things are; each connection has its own, `recovery` and
+`reconciler` ask REST for what was missed. The registration subscriber never stops with the
+producers.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 import redis
 import structlog
 
-from .. import __version__
 from ..utils.redis.errors import Abandoned, Fenced, RedisUnavailable
-from ..utils.redis.messages import BusMessage, RegistrationReply
-from ..utils.redis.publisher import RedisPublisher
+from ..utils.redis.messages import RegistrationReply
+from ..utils.redis.ready import check_broker_redis
 from ..utils.redis.subscriber import RedisSubscriber
-from .assets import AssetList
 from .broker_config import BrokerConfig
 from .connection import StreamState
 from .errors import BrokerNotReady, BrokerRefused, ThreadsStillRunning
-from .frame_buffer import FrameBuffer, Item
-from .heartbeat import Facts, Heartbeat, TickerActivity, build_status
-from .lease_store import LeaseStore
+from .frame_buffer import Break, Item
+from .heartbeat import Heartbeat
+from .leadership import Leadership, Standing
 from .lifecycle import ENDED, WORKING, Lifecycle, State
-from .order_buffer import OrderBuffer
-from .producers import OrderProducer, PriceProducer, Producer
+from .order_buffer import OrderItem, Reconciliation
+from .order_desk import OrderDesk
+from .parts import Parts, make_parts
+from .producers import OrderProducer, PriceProducer
+from .rate_limit import RateLimiter
+from .reconcile import load_ledger
+from .recovery import journal_ages
 from .registration_requests import read_request
-from .registry import Registry, is_crypto
+from .registry import Registry
 from .rest import Account, RestRefused, RestUnavailable
-from .rounds import RegistrationThread, Rejection
-from .streams import MarketStream, OrderStream, PendingChange
-from .translate import MarketTranslator, order_messages
+from .rounds import RegistrationThread
+from .status_desk import StatusDesk
+from .streams import PendingChange
+from .upstreams import Rejection, channels_of
 
 log: Final = structlog.get_logger("tickerbus.broker")
 
-MAX_HELD_MESSAGES: Final = 10_000
+_SEEK_EVERY_S: Final = 0.25
+_SETTLED: Final = frozenset({State.RUNNING, State.DEGRADED, State.STANDBY}) | ENDED
 
 
 class AlpacaBroker:
@@ -53,7 +61,17 @@ class AlpacaBroker:
         self.dead_times_s: deque[float] = deque(maxlen=1_000)
         self._lifecycle = Lifecycle("broker")
         self._update_publisher = Lifecycle("update publisher")
-        self._started_ns = 0
+        self._following: dict[str, frozenset[str]] = {}
+        self._parts: Parts | None = None
+        self._ending = threading.Event()  # this run is to end: a stop, a fault, or superseded
+        self._superseded = False
+        self._error: BaseException | None = None
+        self._stuck: list[str] = []
+        self._drain = False
+        self._limiter = RateLimiter()
+        self._status = StatusDesk(self)
+        self._thread: threading.Thread | None = None
+        self._heartbeat = Heartbeat(self._beat, config.heartbeat_s)
 
     # -- state
 
@@ -65,6 +83,15 @@ class AlpacaBroker:
     def reason(self) -> str | None:
         """Why it is in this state, where that needs saying."""
         return self._lifecycle.reason
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        return self._lifecycle
+
+    @property
+    def parts(self) -> Parts | None:
+        """What the present run consists of."""
+        return self._parts
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Whether the broker ended (stopped, refused, faulted) within the time."""
@@ -79,29 +106,28 @@ class AlpacaBroker:
     def start(self) -> None:
         """Connect to Redis and Alpaca, take up what was registered, and publish.
 
-        Returns once running; without Alpaca, after a while, as DEGRADED, and goes on trying.
+        Returns once running; without Alpaca, after a while, as DEGRADED, and goes on trying; as
+        STANDBY while another broker of this account owns the connection.
 
         Raises:
             IllegalTransition: it is not stopped.
-            RedisUnavailable, BrokerNotReady: Redis is away, or cannot carry the bus.
+            RedisUnavailable, BrokerNotReady: Redis is away, cannot carry the bus, or carries
+                another account's.
             BrokerRefused: Alpaca does not accept the keys or the feed. The state is REFUSED;
                 `stop` cleans up.
         """
         self._lifecycle.move(State.STARTING)
-        self._started_ns = time.time_ns()
-        try:
-            self._set_up()
-            self._bring_up()
-        except BrokerRefused as refusal:
-            self._refuse(str(refusal))
-            raise
-        except BaseException:
-            self._lifecycle.move_if_legal(State.STOPPING)
-            self._tear_down(drain=False)
-            self._lifecycle.move(State.STOPPED)
-            raise
-        self._judge_health()
-        log.info("broker.running", account=self._account_label(), tickers=len(self._following))
+        self._error = None
+        self._ending.clear()
+        self._status.begin()
+        self._thread = threading.Thread(target=self._live, name="lifecycle", daemon=True)
+        self._thread.start()
+        self._lifecycle.wait_for(_SETTLED, self.config.start_timeout_s)
+        self._lifecycle.move_if_legal_from(
+            State.STARTING, State.DEGRADED, "Alpaca is not reached yet"
+        )
+        if self._error is not None:
+            raise self._error
 
     def stop(self) -> None:
         """Finish what was received, close every connection properly, and end all threads.
@@ -110,149 +136,250 @@ class AlpacaBroker:
             IllegalTransition: it is stopped already.
             ThreadsStillRunning: a thread did not end within its deadline; the state is FAULTED.
         """
-        drain = self._lifecycle.state in WORKING
+        self._drain = self._lifecycle.state in WORKING
         self._lifecycle.move(State.STOPPING)
+        self._ending.set()
         self._heartbeat.nudge()
-        stuck = self._tear_down(drain)
-        if stuck:
-            self._lifecycle.move(State.FAULTED, f"threads still running: {', '.join(stuck)}")
-            raise ThreadsStillRunning(stuck, self.config.stop_timeout_s)
+        thread = self._thread
+        if thread is not None:
+            thread.join(self.config.stop_timeout_s + 1.0)
+            if thread.is_alive():
+                self._stuck.append(thread.name)
+        if self._stuck:
+            self._lifecycle.move(State.FAULTED, f"threads still running: {', '.join(self._stuck)}")
+            raise ThreadsStillRunning(self._stuck, self.config.stop_timeout_s)
         self._lifecycle.move(State.STOPPED)
         log.info("broker.stopped")
 
-    def _set_up(self) -> None:
-        """Make the parts that need no connection but Redis's."""
-        config = self.config
-        self._following: dict[str, frozenset[str]] = {}
-        self._held: list[BusMessage] = []
-        self._prices, self._orders = FrameBuffer(), OrderBuffer()
-        self._translator = MarketTranslator()
-        self._assets = AssetList(config.rest)
-        self._activity = TickerActivity()
-        self._producers: list[Producer] = []
-        self._market: dict[str, MarketStream] = {}
-        self._order_stream: OrderStream | None = None
-        self._subscriber: RedisSubscriber | None = None
-        self._registration: RegistrationThread | None = None
-        self._publisher: RedisPublisher | None = None
-        self._redis: redis.Redis | None = None
-        self._heartbeat = Heartbeat(self._beat, config.heartbeat_s)
-        self._publisher = RedisPublisher(config.redis, config.journal)
-        self._redis = config.redis.client()
-        self._names = self._publisher.names
+    # -- the lifecycle thread
 
-    def _bring_up(self) -> None:
-        config, publisher = self.config, self._need_publisher()
-        self._heartbeat.start()
-        self._market["stocks"] = self._open_market("stocks")
-        deadline = time.monotonic() + config.start_timeout_s
-        self._find_account(deadline)
-        self._await_stream(self._market["stocks"].wait_until_settled(_left(deadline)))
-        if self._order_stream is not None:
-            self._await_stream(self._order_stream.wait_until_settled(_left(deadline)))
-        # Only now: a broker that Alpaca refuses must not take the epoch from one that runs.
-        publisher.open_epoch()
-        registry = self._restore_registrations()
-        self._registration = RegistrationThread(
-            self,
-            registry,
-            self._assets,
-            LeaseStore(self._need_redis(), self._names),
-            self._reply,
-            self._thread_failed,
-        )
-        self.start_update_publisher()
-        self._registration.start()
-        self._subscriber = RedisSubscriber(config.redis)
-        self._subscriber.subscribe(
-            self._names.BROKER_REGISTRATION,
-            self.handle_registration_message,
-            decode=lambda _channel, payload: payload,
-        )
-        self._subscriber.start_listening()
+    def _live(self) -> None:
+        """One run after the other, until a stop: only a superseded broker begins another."""
+        self._drain = False
+        try:
+            self._parts = self._connect_redis()
+            self._heartbeat = Heartbeat(self._beat, self.config.heartbeat_s)
+            self._heartbeat.start()
+            while self._run_once(self._need_parts()):
+                log.warning("broker.superseded", reason=self.reason)
+                self._parts = self._connect_redis()
+        except BrokerRefused as refusal:
+            self._error = refusal
+            self._refuse(str(refusal))
+            self._beat()
+            self._ending.wait()
+        except (RedisUnavailable, BrokerNotReady) as error:
+            self._error = error
+        except Exception as error:  # the supervisor of this thread
+            log.exception("broker.failed")
+            self._error = error
+            if self._lifecycle.move_if_legal(State.FAULTED, repr(error)):
+                self._ending.wait()
+        finally:
+            self._wind_up()
 
-    def _find_account(self, deadline: float) -> None:
-        """Whose orders these are: the order stream begins once that is known."""
+    def _run_once(self, parts: Parts) -> bool:
+        """One run. Returns whether another is to follow."""
+        self._superseded = False
+        self._update_publisher = Lifecycle("update publisher")
+        if not (self._find_account() and self._seek_leadership(parts)):
+            return False
+        self._bring_up(parts)
+        if not self._ending.is_set():
+            self._lifecycle.move_if_legal(State.RUNNING)
+            self._status.judge_health()
+            log.info(
+                "broker.running",
+                account=self.account.label if self.account else None,
+                tickers=len(self._following),
+            )
+        self._ending.wait()
+        if not self._superseded or self._lifecycle.state is not State.STANDBY:
+            return False
+        self._ending.clear()
+        self._tear_down(parts)
+        return self._lifecycle.state is State.STANDBY
+
+    def _wind_up(self) -> None:
+        """End everything, and say so with the last heartbeat."""
+        parts = self._parts
+        if parts is None:
+            self._lifecycle.move_if_legal(State.STOPPING)
+            self._lifecycle.move_if_legal_from(State.STOPPING, State.STOPPED)
+            return
+        ended_by_itself = self._lifecycle.move_if_legal_from(State.STARTING, State.STOPPING)
+        self._tear_down(parts, keep_redis=True)
+        self._heartbeat.begin_stop()
+        if not self._heartbeat.join(1.0):
+            self._stuck.append(self._heartbeat.name)
+        if self._status.may_speak():
+            self._status.publish("STOPPED" if self._lifecycle.state is State.STOPPING else None)
+        if parts.leadership is not None:
+            try:
+                parts.leadership.release()
+            except redis.RedisError as error:
+                log.warning("leadership.not_released", error=str(error))
+        parts.close()
+        if ended_by_itself:
+            self._lifecycle.move(State.STOPPED)
+
+    def _connect_redis(self) -> Parts:
+        parts = make_parts(self.config, self._stream_changed, self._upstream_lost)
+        problems = check_broker_redis(parts.redis, parts.names)
+        if problems:
+            parts.close()
+            listed = "\n".join(f"  - {problem}" for problem in problems)
+            raise BrokerNotReady(
+                f"Redis at {self.config.redis.address} cannot carry the bus:\n{listed}"
+            )
+        return parts
+
+    def _find_account(self) -> bool:
+        """Whose orders these are; False when it is time to end."""
         while self.account is None:
             try:
                 self.account = self.config.rest.account()
+                log.info("account.found", account=self.account.label)
             except RestRefused as error:
                 raise BrokerRefused(f"Alpaca does not accept these keys: {error}") from error
             except RestUnavailable as error:
-                if time.monotonic() > deadline:
-                    log.warning("account.unknown_yet", error=str(error))
-                    return
-                time.sleep(0.2)
-        log.info("account.found", account=self.account.label)
-        self._order_stream = OrderStream(self.config.orders, self._orders, self._stream_changed)
-        self._order_stream.start()
+                log.warning("account.unknown_yet", error=str(error))
+                if self._ending.wait(0.5):
+                    return False
+        return not self._ending.is_set()
 
-    def _await_stream(self, state: StreamState) -> None:
-        if state.state == "REFUSED":
-            raise BrokerRefused(f"Alpaca refuses the connection: {state.reason}")
+    def _seek_leadership(self, parts: Parts) -> bool:
+        """Wait until this process owns the account's connection; False when it is time to end."""
+        assert self.account is not None
+        leadership = Leadership(parts.redis, parts.names, self.account.id)
+        while not self._ending.is_set():
+            try:
+                standing = leadership.seek()
+            except redis.RedisError as error:
+                log.warning("leadership.redis_away", error=str(error))
+                standing = Standing.WAITING
+            if standing in (Standing.OWNER, Standing.RETAKEN):
+                self._lifecycle.move_if_legal_from(State.STANDBY, State.STARTING)
+                parts.leadership = leadership
+                return True
+            if standing is Standing.FOREIGN:
+                raise BrokerNotReady(
+                    "another account's broker is alive under this prefix: set BUS_PREFIX, "
+                    f"or stop {leadership.holder}"
+                )
+            reason = f"{leadership.holder or 'another broker'} owns the connection"
+            if self._lifecycle.state is not State.STANDBY and self._lifecycle.move_if_legal(
+                State.STANDBY, reason
+            ):
+                log.info("broker.standby", reason=reason)
+            self._ending.wait(_SEEK_EVERY_S)
+        return False
 
-    def _open_market(self, name: Literal["stocks", "crypto"]) -> MarketStream:
-        config = self.config.stocks if name == "stocks" else self.config.crypto
-        feed = self.config.feed if name == "stocks" else "crypto"
-        stream = MarketStream(config, feed, self._prices, self._stream_changed, self._upstream_lost)
-        stream.start()
-        return stream
+    def _bring_up(self, parts: Parts) -> None:
+        """Connect to Alpaca, and start all that publishes."""
+        config, account = self.config, self.account
+        assert account is not None
+        deadline = time.monotonic() + config.start_timeout_s
+        parts.reconciler.start()
+        parts.recovery.start()
+        streams = [parts.upstreams.open_market("stocks"), parts.upstreams.open_orders()]
+        for stream in streams:
+            while not self._ending.is_set() and time.monotonic() < deadline:
+                state = stream.wait_until_settled(0.1)
+                if state.state == "REFUSED":
+                    raise BrokerRefused(f"Alpaca refuses the connection: {state.reason}")
+                if state.state == "LIVE":
+                    break
+        if self._ending.is_set():
+            return
+        # Only now: a broker that Alpaca refuses must not take the epoch from one that runs.
+        parts.publisher.open_epoch()
+        load_ledger(parts.redis, parts.names, parts.ledger)
+        parts.order_desk = OrderDesk(account, parts.ledger, parts.assets.pair)
+        registry, restored = self._restore_registrations(parts)
+        parts.registration = RegistrationThread(
+            self, registry, parts.assets, parts.store, self._reply, self._thread_failed, restored
+        )
+        self.start_update_publisher()
+        parts.registration.start()
+        parts.subscriber = self._listen(parts)
 
-    def _restore_registrations(self) -> Registry:
-        """Follow again what was held when the last broker ended."""
+    def _listen(self, parts: Parts) -> RedisSubscriber:
+        channel = parts.names.BROKER_REGISTRATION
+        subscriber = RedisSubscriber(self.config.redis)
+        if self.config.registration_secured:
+            prefix = f"{channel}."
+            subscriber.subscribe(
+                f"{prefix}*",
+                lambda message: self.handle_registration_message(*message),
+                decode=lambda name, payload: (payload, name.removeprefix(prefix)),
+            )
+        else:
+            subscriber.subscribe(
+                channel, self.handle_registration_message, decode=lambda _channel, body: body
+            )
+        subscriber.start_listening()
+        return subscriber
+
+    def _restore_registrations(self, parts: Parts) -> tuple[Registry, list[PendingChange]]:
+        """Follow again what was held when the last broker ended, and tell the time between."""
         registry = Registry(self.config.symbol_limit)
-        stored = LeaseStore(self._need_redis(), self._names).load()
-        registry.restore(stored, time.time_ns() // 1_000_000)
+        registry.restore(parts.store.load(), time.time_ns() // 1_000_000)
         wanted = registry.wanted()
+        self._following = dict(wanted)
+        pending: list[PendingChange] = []
         if wanted:
             log.info("registrations.restored", tickers=len(wanted))
-            self._request_upstream("subscribe", wanted)
-            self._following.update(wanted)
-        return registry
+            now_ns = time.time_ns()
+            for ticker, since_ns in journal_ages(parts.redis, parts.names, wanted).items():
+                pause = Break(
+                    symbols=(ticker,), from_ns=since_ns, to_ns=now_ns, cause="broker_restart"
+                )
+                parts.prices.put_note(pause)
+            channels = {t: channels_of(t, data, with_statuses=True) for t, data in wanted.items()}
+            pending = [change for _, change in parts.upstreams.request("subscribe", channels)]
+        return registry, pending
 
-    def _tear_down(self, drain: bool) -> list[str]:
-        """End everything, in the order in which messages flow. Returns threads that did not."""
-        deadline = time.monotonic() + self.config.stop_timeout_s
+    def _tear_down(self, parts: Parts, keep_redis: bool = False) -> None:
+        """End the run, in the order in which messages flow."""
+        deadline = time.monotonic() + self.config.stop_timeout_s - 0.5
         stuck: list[str] = []
-        if self._registration is not None:
-            self._registration.begin_stop()
-        if self._subscriber is not None:
-            stuck += self._subscriber.stop(_left(deadline))
-            self._subscriber.close()
-        streams = [*self._market.values(), *filter(None, [self._order_stream])]
-        for stream in streams:
-            stream.begin_close()
-        stuck += [s.thread_name for s in streams if not s.join(_left(deadline))]
-        if self._registration is not None and not self._registration.join(_left(deadline)):
-            stuck.append(self._registration.name)
-        stuck += self._end_producers(drain, deadline)
-        self._heartbeat.begin_stop()
-        if not self._heartbeat.join(max(0.5, _left(deadline))):
-            stuck.append(self._heartbeat.name)
-        self._say_goodbye()
-        return stuck
+        if parts.registration is not None:
+            parts.registration.begin_stop()
+        if parts.subscriber is not None:
+            stuck += parts.subscriber.stop(_left(deadline))
+        parts.upstreams.begin_close()
+        stuck += parts.upstreams.join(deadline)
+        for thread in (parts.recovery, parts.reconciler):
+            thread.begin_stop()
+        stuck += self._end_producers(parts, deadline)
+        if parts.registration and not parts.registration.join(max(0.2, _left(deadline))):
+            stuck.append(parts.registration.name)
+        # These two only ever wait for an answer of REST, and hold nothing that could be lost.
+        for asking in (parts.recovery, parts.reconciler):
+            if not asking.join(max(0.2, _left(deadline))):
+                log.warning("broker.left_waiting_for_rest", thread=asking.name)
+        if stuck:
+            log.error("broker.threads_would_not_end", threads=stuck)
+        self._stuck += stuck
+        if not keep_redis:
+            parts.close()
 
-    def _end_producers(self, drain: bool, deadline: float) -> list[str]:
-        for producer in self._producers:
-            producer.begin_stop(drain)
-        stuck = [p for p in self._producers if not p.join(_left(deadline) / 2)]
-        if stuck and self._publisher is not None:
-            self._publisher.give_up()  # Redis does not take the last batch
+    def _end_producers(self, parts: Parts, deadline: float) -> list[str]:
+        for producer in parts.producers:
+            producer.begin_stop(self._drain)
+        stuck = [p for p in parts.producers if not p.join(_left(deadline) / 2)]
+        if stuck:
+            parts.publisher.give_up()  # Redis does not take the last batch
             stuck = [p for p in stuck if not p.join(max(0.5, _left(deadline)))]
-        self._producers = []
-        if self._update_publisher.state is State.RUNNING:
-            self._update_publisher.move(State.STOPPING)
-            self._update_publisher.move(State.STOPPED)
+        if self._drain and not stuck and parts.publisher.epoch and not parts.publisher.trouble:
+            try:
+                parts.publisher.publish_batch(parts.price_desk.give_up_refills())
+            except (Abandoned, Fenced) as error:
+                log.warning("broker.last_gaps_not_told", error=str(error))
+        parts.producers = []
+        self._update_publisher = Lifecycle("update publisher")
         return [producer.name for producer in stuck]
-
-    def _say_goodbye(self) -> None:
-        """The last heartbeat says STOPPED, so that nobody waits for the next."""
-        if self._publisher is not None:
-            if self._lifecycle.state is State.STOPPING:
-                self._beat(state="STOPPED")
-            self._publisher.close()
-        if self._redis is not None:
-            self._redis.close()
 
     # -- the update publisher: the producer threads
 
@@ -261,14 +388,18 @@ class AlpacaBroker:
 
         Raises:
             IllegalTransition: they run already.
+            BrokerNotReady: the broker was not started.
         """
+        parts = self._need_parts()
         self._update_publisher.move(State.STARTING)
-        self._publish_held()
-        self._producers = [
-            PriceProducer(self._prices, self.handle_price_update, self._thread_failed),
-            OrderProducer(self._orders, self.handle_order_update, self._thread_failed),
+        early = parts.price_desk.take_early(self._following)
+        if early:
+            parts.publisher.publish_batch(early)
+        parts.producers = [
+            PriceProducer(parts.prices, self.handle_price_update, self._thread_failed),
+            OrderProducer(parts.orders, self.handle_order_update, self._thread_failed),
         ]
-        for producer in self._producers:
+        for producer in parts.producers:
             producer.start()
         self._update_publisher.move(State.RUNNING)
 
@@ -278,16 +409,20 @@ class AlpacaBroker:
         Raises:
             IllegalTransition: they do not run.
             ThreadsStillRunning: one did not end in time; they are left as they are.
+            BrokerNotReady: the broker was not started.
         """
+        parts = self._need_parts()
         self._update_publisher.move(State.STOPPING)
-        for producer in self._producers:
+        for producer in parts.producers:
             producer.begin_stop(drain=False)
         deadline = time.monotonic() + self.config.stop_timeout_s
-        stuck = [p.name for p in self._producers if not p.join(_left(deadline))]
-        if stuck:
-            self._update_publisher.move(State.FAULTED, "producers did not end")
-            raise ThreadsStillRunning(stuck, self.config.stop_timeout_s)
-        self._producers = []
+        while stuck := [p.name for p in parts.producers if not p.join(0.05)]:
+            # While Redis takes no batch they cannot finish theirs, and the change waits with them.
+            waits = parts.publisher.trouble and not self._ending.is_set()
+            if not waits and time.monotonic() > deadline:
+                self._update_publisher.move(State.FAULTED, "producers did not end")
+                raise ThreadsStillRunning(stuck, self.config.stop_timeout_s)
+        parts.producers = []
         self._update_publisher.move(State.STOPPED)
 
     def _restart_with(self, following: dict[str, frozenset[str]]) -> None:
@@ -305,65 +440,41 @@ class AlpacaBroker:
         """Follow `symbols` (ticker -> kinds of data): first upstream, while the producers still
         run, then stop, change, start. Returns why, for each that is not followed.
         """
-        pending = self._request_upstream("subscribe", symbols)
-        deadline = time.monotonic() + self.config.reply_timeout_s
-        rejections: dict[str, Rejection] = {}
-        for stream, change in pending:
-            change.wait(_left(deadline))
-            stream.forget(change)
-            rejections.update(_rejections(change))
-        accepted = {symbol: data for symbol, data in symbols.items() if symbol not in rejections}
+        channels = {t: channels_of(t, data, with_statuses=True) for t, data in symbols.items()}
+        rejections = self._need_parts().upstreams.request_and_wait(
+            "subscribe", channels, self.config.reply_timeout_s
+        )
+        accepted = {ticker: data for ticker, data in symbols.items() if ticker not in rejections}
         if accepted:
             following = dict(self._following)
-            for symbol, data in accepted.items():
-                following[symbol] = following.get(symbol, frozenset()) | data
+            for ticker, data in accepted.items():
+                following[ticker] = following.get(ticker, frozenset()) | data
             self._restart_with(following)
         return rejections
 
     def unsubscribe_symbols(self, symbols: Mapping[str, frozenset[str]]) -> None:
         """Leave `symbols` (ticker -> kinds of data): stop, change, start, and then upstream."""
         following = dict(self._following)
-        for symbol, data in symbols.items():
-            left = following.get(symbol, frozenset()) - data
+        for ticker, data in symbols.items():
+            left = following.get(ticker, frozenset()) - data
             if left:
-                following[symbol] = left
+                following[ticker] = left
             else:
-                following.pop(symbol, None)
+                following.pop(ticker, None)
         self._restart_with(following)
-        deadline = time.monotonic() + self.config.reply_timeout_s
-        for stream, change in self._request_upstream("unsubscribe", symbols):
-            change.wait(_left(deadline))
-            stream.forget(change)
+        channels = {
+            ticker: channels_of(ticker, data, with_statuses=ticker not in following)
+            for ticker, data in symbols.items()
+        }
+        self._need_parts().upstreams.request_and_wait(
+            "unsubscribe", channels, self.config.reply_timeout_s
+        )
 
-    def _request_upstream(
-        self,
-        action: Literal["subscribe", "unsubscribe"],
-        symbols: Mapping[str, frozenset[str]],
-    ) -> list[tuple[MarketStream, PendingChange]]:
-        pending = []
-        for name in ("stocks", "crypto"):
-            crypto = name == "crypto"
-            wanted = {
-                symbol: self._channels(symbol, data, action)
-                for symbol, data in symbols.items()
-                if is_crypto(symbol) == crypto
-            }
-            if not wanted:
-                continue
-            if crypto and "crypto" not in self._market:
-                self._market["crypto"] = self._open_market("crypto")
-            pending.append((self._market[name], self._market[name].change(action, wanted)))
-        return pending
-
-    def _channels(
-        self, symbol: str, data: frozenset[str], action: Literal["subscribe", "unsubscribe"]
-    ) -> frozenset[str]:
-        """Kinds of data to Alpaca's channels: a followed stock's statuses always come too."""
-        if is_crypto(symbol):
-            return data
-        if action == "subscribe" or symbol not in self._following:
-            return data | {"statuses"}
-        return data
+    def drop_symbols(self, symbols: Collection[str]) -> None:
+        """Stop publishing what Alpaca no longer follows; later rounds ask for it again."""
+        left = {ticker: data for ticker, data in self._following.items() if ticker not in symbols}
+        if left != self._following:
+            self._restart_with(left)
 
     # -- what comes in
 
@@ -372,84 +483,86 @@ class AlpacaBroker:
 
         Called by the price producer.
         """
-        following, mine = self._following, []
-        for message in self._translator.translate(items):
-            if message.symbol in following:
-                mine.append(message)
-            else:
-                self._hold(message)
-        if mine:
-            self._need_publisher().publish_batch(mine)
+        parts = self._need_parts()
+        messages = parts.price_desk.take_in(items, self._following)
+        if messages:
+            parts.publisher.publish_batch(messages)
 
-    def handle_order_update(self, updates: Sequence[Mapping[str, Any]]) -> None:
+    def handle_order_update(self, items: Sequence[OrderItem]) -> None:
         """Order updates, verbatim from Alpaca: published on their symbols' channels, registered or
-        not. Called by the order producer.
+        not, each once. Called by the order producer.
         """
-        account = self.account
-        assert account is not None, "the order stream begins once the account is known"
-        messages: list[BusMessage] = []
-        for update in updates:
-            messages += order_messages(update, account, self._assets.pair)
-        self.counters["orders_unrouted"] += sum(m.symbol == "_UNROUTED" for m in messages)
-        self.counters["orders"] += len(messages)
-        self._need_publisher().publish_batch(messages)
+        parts = self._need_parts()
+        assert parts.order_desk is not None
+        messages = parts.order_desk.take_in(items)
+        if messages:
+            parts.publisher.publish_batch(messages)
+        for item in items:
+            if isinstance(item, Reconciliation):
+                parts.reconciler.done(item)
+                self._status.orders_reconciled(item.connection)
+                self._heartbeat.nudge()
 
-    def handle_registration_message(self, payload: bytes) -> None:
+    def handle_registration_message(self, payload: bytes, client_id: str | None = None) -> None:
         """One message of the registration channel: answered at once if it is none, else queued.
 
-        Called by the registration subscriber.
+        Called by the registration subscriber; in secured mode with the `client_id` that the
+        channel's name binds to the Redis user.
         """
-        request = read_request(payload)
+        request = read_request(payload, client_id)
         if isinstance(request, RegistrationReply):
             self.counters["registrations_invalid"] += 1
             log.warning("registration.invalid", reason=request.reason, detail=request.detail)
             self._reply(request)
             return
         self.counters["registrations"] += 1
-        assert self._registration is not None
-        if not self._registration.put(request):
+        registration = self._need_parts().registration
+        if not self._limiter.admits(request.client_id):
+            self._reply(request.rejected("rate_limited", "too many requests of this client"))
+        elif registration is None or not registration.put(request):
             self._reply(request.rejected("rate_limited", "too many requests wait"))
 
-    def _hold(self, message: BusMessage) -> None:
-        """Frames of a ticker may come between its acknowledgement and the producers' restart: they
-        wait for it. Those of one that was just left are dropped there."""
-        if len(self._held) < MAX_HELD_MESSAGES:
-            self._held.append(message)
-        else:
-            self.counters["held_overflow"] += 1
-
-    def _publish_held(self) -> None:
-        held, self._held = self._held, []
-        mine = [message for message in held if message.symbol in self._following]
-        self.counters["dropped_after_unsubscribe"] += len(held) - len(mine)
-        if mine:
-            self._need_publisher().publish_batch(mine)
-
     def _reply(self, reply: RegistrationReply) -> None:
+        parts = self._need_parts()
         try:
-            self._need_publisher().publish(self._names.BROKER_REGISTRATION_REPLIES, reply)
+            parts.publisher.publish(parts.names.BROKER_REGISTRATION_REPLIES, reply)
         except RedisUnavailable as error:
             log.error("registration.reply_not_sent", ticker=reply.ticker, error=str(error))
 
     # -- what the threads report
 
-    def _stream_changed(self, state: StreamState) -> None:
-        if state.state == "REFUSED":
-            self._refuse(f"Alpaca refuses the connection: {state.reason}")
+    def _stream_changed(self, name: str, state: StreamState) -> None:
+        parts = self._parts
+        if state.state == "REFUSED" and name != "crypto":
+            self._refuse(f"Alpaca refuses the {name} connection: {state.reason}")
+        elif name == "orders" and state.state == "LIVE" and parts and parts.upstreams.orders:
+            parts.reconciler.live(parts.upstreams.orders.sessions)
         self._heartbeat.nudge()
 
     def _upstream_lost(self, symbol: str, code: int, message: str) -> None:
         self.counters["upstream_lost_tickers"] += 1
+        parts = self._parts
+        if parts is not None and parts.registration is not None:
+            parts.registration.lost(symbol)
 
     def _thread_failed(self, name: str, error: BaseException) -> None:
         """A thread of ours ended: nothing may go on as if it had not."""
         if isinstance(error, Abandoned):
             self.counters["unconfirmed_at_stop"] += error.messages
             return
-        reason = str(error) if isinstance(error, Fenced) else f"{name}: {error!r}"
-        if self._lifecycle.move_if_legal(State.FAULTED, reason):
-            log.error("broker.faulted", reason=reason)
+        if isinstance(error, Fenced):
+            self._supersede(str(error))
+            return
+        if self._lifecycle.move_if_legal(State.FAULTED, f"{name}: {error!r}"):
+            log.error("broker.faulted", thread=name, error=repr(error))
+            self._ending.set()
         self._heartbeat.nudge()
+
+    def _supersede(self, reason: str) -> None:
+        """Another broker of this account took over while this one was away: step down."""
+        if self._lifecycle.move_if_legal(State.STANDBY, reason):
+            self._superseded = True
+            self._ending.set()
 
     def _refuse(self, reason: str) -> None:
         if self._lifecycle.move_if_legal(State.REFUSED, reason):
@@ -458,126 +571,39 @@ class AlpacaBroker:
 
     # -- the heartbeat
 
-    def _beat(self, state: str | None = None) -> None:
-        publisher = self._publisher
-        if publisher is None:
+    def _beat(self) -> None:
+        """Called by the heartbeat thread: keep the leadership, judge the streams, say it."""
+        parts = self._parts
+        if parts is None:
             return
         if self._lifecycle.state in (State.RUNNING, State.DEGRADED):
-            self._judge_health()
+            self._keep_leadership(parts)
+            self._status.judge_streams()
+            self._status.judge_health()
+        if self._status.may_speak():
+            self._status.publish()
+
+    def _keep_leadership(self, parts: Parts) -> None:
+        assert parts.leadership is not None
         try:
-            with publisher.ordered():
-                status = build_status(self._facts(publisher, state), self._activity)
-                publisher.publish(self._names.BROKER_STATUS, status)
-        except RedisUnavailable as error:
-            log.debug("heartbeat.not_sent", error=str(error))
+            standing = parts.leadership.renew()
+            if standing is Standing.RETAKEN:
+                # Gone without us: Redis was emptied, or slept longer than the key lives.
+                log.warning("leadership.retaken")
+                parts.publisher.restore_epoch()
+                if parts.registration is not None:
+                    parts.registration.rewrite()
+            elif standing is not Standing.OWNER:
+                self._supersede(f"{parts.leadership.holder} took the leadership")
+        except (redis.RedisError, RedisUnavailable) as error:
+            log.info("leadership.redis_away", error=str(error))
 
-    def _judge_health(self) -> None:
-        """RUNNING or DEGRADED: whether every stream that is needed flows, and Redis takes it."""
-        publisher = self._need_publisher()
-        troubles = [
-            f"{name}: {stream.state.reason or stream.state.state}"
-            for name, stream in self._streams()
-            if stream.state.state != "LIVE"
-        ]
-        if self._order_stream is None:
-            troubles.append("orders: the account is not known yet")
-        if publisher.trouble:
-            troubles.append(f"redis: {publisher.trouble}")
-        target = State.DEGRADED if troubles else State.RUNNING
-        if self._lifecycle.state is not target:
-            self._lifecycle.move_if_legal(target, "; ".join(troubles) or None)
-
-    def _streams(self) -> list[tuple[str, MarketStream | OrderStream]]:
-        streams: list[tuple[str, MarketStream | OrderStream]] = list(self._market.items())
-        if self._order_stream is not None:
-            streams.append(("orders", self._order_stream))
-        return streams
-
-    def _facts(self, publisher: RedisPublisher, state: str | None) -> Facts:
-        down = StreamState(state="DOWN", since_ns=self._started_ns)
-        markets = [stream.state for stream in self._market.values()]
-        prices = next((s for s in markets if s.state != "LIVE"), markets[0] if markets else down)
-        order_stream = self._order_stream
-        orders = order_stream.state if order_stream else down
-        account = self.account
-        return Facts(
-            epoch=publisher.epoch,
-            state=state or self.state,
-            account_id=account.id if account else None,
-            paper=self.config.rest.paper,
-            started_ns=self._started_ns,
-            version=__version__,
-            prices=prices,
-            orders=orders,
-            orders_ready=orders.state == "LIVE",
-            last_order_ns=order_stream.last_event_ns if order_stream else 0,
-            lag_ms=self._lag_ms(),
-            seqs=publisher.seqs(),
-            following=frozenset(self._following),
-            counters=self._all_counters(publisher),
-            journal={"max_per_ticker": publisher.journal_bound},
-        )
-
-    def _lag_ms(self) -> float | None:
-        translator = self._translator
-        if not translator.last_trade_ns:
-            return None
-        return round((translator.last_received_ns - translator.last_trade_ns) / 1e6, 1)
-
-    def _all_counters(self, publisher: RedisPublisher) -> dict[str, int]:
-        buffer = self._prices.counters
-        counters = {
-            **publisher.counters,
-            **self.counters,
-            **self._translator.counters,
-            "frames": buffer.frames,
-            "frame_bytes": buffer.bytes,
-            "folded_messages": buffer.folded_messages,
-            "orders_waiting": self._orders.waiting(),
-        }
-        for name, stream in self._streams():
-            counters |= {f"{name}_{counter}": n for counter, n in stream.counters.items()}
-        return counters
-
-    # -- small
-
-    def _need_publisher(self) -> RedisPublisher:
-        if self._publisher is None:
-            raise BrokerNotReady("the broker is not connected to Redis: start it first")
-        return self._publisher
-
-    def _need_redis(self) -> redis.Redis:
-        if self._redis is None:
-            raise BrokerNotReady("the broker is not connected to Redis: start it first")
-        return self._redis
-
-    def _account_label(self) -> str:
-        return self.account.label if self.account else "unknown yet"
+    def _need_parts(self) -> Parts:
+        if self._parts is None:
+            raise BrokerNotReady("the broker was not started: it has no connection")
+        return self._parts
 
 
 def _left(deadline: float) -> float:
     """Seconds to a deadline, never below 0."""
     return max(0.0, deadline - time.monotonic())
-
-
-_REASONS: Final = {
-    400: "unknown_ticker",
-    405: "symbol_limit",
-    409: "insufficient_subscription",
-    410: "insufficient_subscription",
-}
-
-
-def _rejections(change: PendingChange) -> dict[str, Rejection]:
-    """For each symbol of a change that Alpaca does not follow, why."""
-    found = {
-        symbol: Rejection(
-            reason=_REASONS.get(code, "upstream_unavailable"),
-            detail=f"Alpaca: {code} {message}" if code else f"Alpaca: {message}",
-        )
-        for symbol, (code, message) in change.rejected.items()
-    }
-    for symbol in change.open:
-        detail = "Alpaca did not acknowledge it in time"
-        found[symbol] = Rejection(reason="upstream_unavailable", detail=detail)
-    return found

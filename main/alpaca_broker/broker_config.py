@@ -8,7 +8,7 @@ from ..settings import Settings
 from ..utils.redis.batch import JournalBounds
 from ..utils.redis.config import RedisConfig
 from .connection import ConnectionConfig
-from .rest import TradingRest
+from .rest import MarketDataRest, TradingRest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +18,13 @@ class BrokerConfig:
     redis: RedisConfig
     journal: JournalBounds = field(default_factory=JournalBounds)
     rest: TradingRest
+    data_rest: MarketDataRest
     stocks: ConnectionConfig
     crypto: ConnectionConfig
     orders: ConnectionConfig
     feed: str = "iex"
     symbol_limit: int = 30
+    registration_secured: bool = False
     heartbeat_s: float = 1.0
     reply_timeout_s: float = 5.0
     start_timeout_s: float = 10.0
@@ -49,9 +51,11 @@ class BrokerConfig:
             rest=TradingRest(
                 url=settings.trading_url, key=key, secret=secret, paper=settings.alpaca_paper
             ),
+            data_rest=MarketDataRest(url=settings.data_url, key=key, secret=secret),
             stocks=stream("stocks", settings.stock_stream_url),
             crypto=stream("crypto", settings.crypto_stream_url),
             orders=stream("orders", settings.trading_stream_url),
             feed=settings.alpaca_data_feed,
             symbol_limit=settings.alpaca_symbol_limit,
+            registration_secured=settings.registration_secured,
         )

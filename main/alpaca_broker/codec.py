@@ -16,7 +16,12 @@ from msgspec.msgpack import Ext
 from ..utils.redis.messages import parse_rfc3339, rfc3339
 
 Timestamp: TypeAlias = Ext | str
-_CONTROL_TYPES: Final = frozenset({"success", "error", "subscription"})
+_CONTROL_TYPES: Final = ("success", "error", "subscription")  # compared: `T` may be of any type
+
+_END_OF_9999_NS: Final = 253_402_300_800 * 1_000_000_000
+
+# What a decoder raises on bytes from outside: not its grammar, not UTF-8, or nested too deeply.
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Trade(msgspec.Struct, tag_field="T", tag="t", gc=False):
@@ -117,7 +122,7 @@ def decode_frame(frame: bytes | str) -> tuple[list[MarketMessage], int]:
     if isinstance(frame, bytes):
         try:
             return _msgpack.decode(frame), 0
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return _decode_one_by_one(frame)
     return _convert_json(frame)
 
@@ -125,13 +130,13 @@ def decode_frame(frame: bytes | str) -> tuple[list[MarketMessage], int]:
 def _decode_one_by_one(frame: bytes) -> tuple[list[MarketMessage], int]:
     try:
         elements = _msgpack_raw.decode(frame)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return [], 1
     messages: list[MarketMessage] = []
     for element in elements:
         try:
             messages.append(_msgpack_one.decode(element))
-        except msgspec.DecodeError:
+        except UNREADABLE:
             continue
     return messages, len(elements) - len(messages)
 
@@ -139,7 +144,7 @@ def _decode_one_by_one(frame: bytes) -> tuple[list[MarketMessage], int]:
 def _convert_json(frame: str) -> tuple[list[MarketMessage], int]:
     try:
         elements = _json_any.decode(frame)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return [], 1
     if not isinstance(elements, list):
         return [], 1
@@ -168,7 +173,7 @@ def decode_control(frame: bytes | str) -> dict[str, Any] | None:
         decoder = msgspec.json
     try:
         elements = decoder.decode(frame)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     match elements:
         case [dict() as control] if control.get("T") in _CONTROL_TYPES:
@@ -180,10 +185,10 @@ def unix_ns(timestamp: Timestamp) -> int:
     """Nanoseconds since 1970 of a MessagePack timestamp, or of an RFC 3339 text.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither, or not between 1970 and 9999.
     """
     if isinstance(timestamp, str):
-        return parse_rfc3339(timestamp)
+        return _within_reason(parse_rfc3339(timestamp))
     raw = bytes(timestamp.data)
     if timestamp.code != -1:
         raise ValueError(f"extension type {timestamp.code} is not a timestamp")
@@ -193,8 +198,15 @@ def unix_ns(timestamp: Timestamp) -> int:
     if len(raw) == 4:
         return int.from_bytes(raw) * 1_000_000_000
     if len(raw) == 12:
-        return int.from_bytes(raw[4:], signed=True) * 1_000_000_000 + int.from_bytes(raw[:4])
+        seconds = int.from_bytes(raw[4:], signed=True)
+        return _within_reason(seconds * 1_000_000_000 + int.from_bytes(raw[:4]))
     raise ValueError(f"a timestamp of {len(raw)} bytes")
+
+
+def _within_reason(unix_ns: int) -> int:
+    if not 0 <= unix_ns < _END_OF_9999_NS:
+        raise ValueError(f"{unix_ns} ns is not a moment between 1970 and 9999")
+    return unix_ns
 
 
 def timestamp_text(timestamp: Timestamp) -> str:

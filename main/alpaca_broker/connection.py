@@ -36,10 +36,13 @@ class ConnectionConfig:
     url: str
     key: str = field(repr=False)
     secret: str = field(repr=False)
-    connect_timeout_s: float = 10.0
+    connect_timeout_s: float = 3.0
     sign_in_timeout_s: float = 10.0
     ack_timeout_s: float = 5.0
-    ping_interval_s: float = 10.0
+    # Without any traffic for so long, a ping is sent; its answer is missed, and then waited for.
+    ping_after_s: float = 0.75
+    pong_missed_s: float = 1.25
+    pong_timeout_s: float = 8.0
     close_timeout_s: float = 2.0
     max_frame_bytes: int = 64 * 1_048_576
     retry_first_s: float = 0.1
@@ -69,7 +72,11 @@ class ConversationBroken(Exception):
 
 
 class Refusal(Exception):
-    """Asking again cannot help."""
+    """Asking again cannot help. `code` is the stream's, 0 when the handshake was refused."""
+
+    def __init__(self, reason: str, code: int = 0) -> None:
+        self.code = code
+        super().__init__(reason)
 
 
 class Upstream:
@@ -83,6 +90,7 @@ class Upstream:
         self.config = config
         self.counters: Counter[str] = Counter()
         self.last_received_ns = 0
+        self._last_received_s = 0.0
         self.state = StreamState(state="DOWN", since_ns=time.time_ns())
         self._on_state = on_state
         # Guards the session and the sending of its outbox. Re-entrant: an outcome may send more.
@@ -91,8 +99,12 @@ class Upstream:
         self._settled = threading.Condition()
         self._socket: ClientConnection | None = None
         self._thread: threading.Thread | None = None
-        self._sign_in_due_s = 0.0
+        self.sessions = 0  # how often a sign-in succeeded
+        self._sign_in_due_s = self._sign_in_deadline_s = 0.0
         self._sign_in_delays: Iterator[float] = iter(())
+        self._ping: tuple[threading.Event, float] | None = None
+        self._next_look_s = 0.0
+        self._renewal: str | None = None
 
     # -- for any thread
 
@@ -118,6 +130,16 @@ class Upstream:
                 target=socket.close, name=f"upstream-{self.config.name}-closer", daemon=True
             )
             closer.start()
+
+    def renew(self, reason: str) -> None:
+        """Close this connection, and make a new one."""
+        self._renewal = reason
+        socket = self._socket
+        if socket is not None and not self._closing.is_set():
+            # Properly, so that Alpaca frees the slot; a dead peer ends it after `close_timeout_s`.
+            threading.Thread(
+                target=socket.close, name=f"upstream-{self.config.name}-closer", daemon=True
+            ).start()
 
     def join(self, timeout_s: float) -> bool:
         """Whether the thread ended within the time."""
@@ -148,6 +170,9 @@ class Upstream:
     def _signed_in(self) -> None:
         """A session has begun: take up again what was followed."""
 
+    def _refused(self, code: int, reason: str) -> None:
+        """The thread ends: nothing will be asked any more."""
+
     def _overdue(self) -> str | None:
         """Which answer has not come in time, if one has not."""
         return None
@@ -163,13 +188,18 @@ class Upstream:
                 reason = "closed"
             except Refusal as refusal:
                 self._set_state("REFUSED", str(refusal))
+                self._refused(refusal.code, str(refusal))
                 log.error("upstream.refused", stream=self.config.name, reason=str(refusal))
                 return
             except (*_FAILURES, ConversationBroken) as error:
-                reason = f"{type(error).__name__}: {error}"
+                reason = self._renewal or f"{type(error).__name__}: {error}"
+            except Exception as error:  # the supervisor of this thread: a fault of ours
+                log.exception("upstream.failed", stream=self.config.name)
+                self.counters["failures"] += 1
+                reason = f"a fault of the broker: {error!r}"
             if self._closing.is_set():
                 break
-            if self.state.state == "LIVE":
+            if self.state.state in ("LIVE", "MUTE"):
                 delays = self._retry_delays()
             self.counters["disconnects"] += 1
             wait_s = next(delays)
@@ -208,8 +238,7 @@ class Upstream:
             config.url,
             additional_headers=headers,
             open_timeout=config.connect_timeout_s,
-            ping_interval=config.ping_interval_s,
-            ping_timeout=config.ping_interval_s,
+            ping_interval=None,  # see `_mind_the_pulse`
             close_timeout=config.close_timeout_s,
             max_size=config.max_frame_bytes,
             max_queue=None,
@@ -222,16 +251,19 @@ class Upstream:
             self._sign_in_delays = backoff_delays(0.5, 5.0)
             self._sign_in_due_s = 0.0
             self._sign_in_deadline_s = time.monotonic() + self.config.sign_in_timeout_s
+            self._ping, self._next_look_s, self._renewal = None, 0.0, None
             self._new_session()
             self._flush()
 
     def _read_once(self, socket: ClientConnection) -> None:
+        if time.monotonic() >= self._next_look_s:
+            self._next_look_s = time.monotonic() + _TICK_S
+            self._look_at_deadlines(socket)
         try:
             frame = socket.recv(timeout=_TICK_S)
         except TimeoutError:
-            self._look_at_deadlines()
             return
-        self.last_received_ns = time.time_ns()
+        self.last_received_ns, self._last_received_s = time.time_ns(), time.monotonic()
         for outcome in self._receive(frame):
             self._take_outcome(outcome)
         if self._session().outbox:
@@ -241,6 +273,7 @@ class Upstream:
     def _take_outcome(self, outcome: Outcome) -> None:
         match outcome:
             case SignedIn():
+                self.sessions += 1
                 with self._lock:
                     self._signed_in()
                     self._flush()
@@ -254,13 +287,13 @@ class Upstream:
                 self._set_state("CONNECTING", "406 connection limit exceeded")
                 log.warning("upstream.slot_taken", stream=self.config.name, wait_s=round(wait_s, 2))
             case Refused(code=code, message=message):
-                raise Refusal(f"{code} {message}")
+                raise Refusal(f"{code} {message}", code)
             case Broken(code=code, message=message):
                 raise ConversationBroken(f"{code} {message}")
             case _:
                 self._handle(outcome)
 
-    def _look_at_deadlines(self) -> None:
+    def _look_at_deadlines(self, socket: ClientConnection) -> None:
         now = time.monotonic()
         session = self._session()
         if session.phase is not Phase.READY:
@@ -271,8 +304,28 @@ class Upstream:
                     self._flush()
             elif now > self._sign_in_deadline_s:
                 raise ConversationBroken("no answer to the sign-in in time")
-        elif overdue := self._overdue():
+            return
+        if overdue := self._overdue():
             raise ConversationBroken(overdue)
+        self._mind_the_pulse(socket, now)
+
+    def _mind_the_pulse(self, socket: ClientConnection, now_s: float) -> None:
+        """A half-open connection shows by a missing answer to a ping: said at once, acted on later,
+        because a new connection may find the slot taken by the old one for 90 s."""
+        if self._ping is None:
+            if now_s - self._last_received_s >= self.config.ping_after_s:
+                self._ping = (socket.ping(), now_s)
+            return
+        pong, sent_s = self._ping
+        waited_s = now_s - sent_s
+        if pong.is_set():
+            self._ping = None
+            if self.state.state == "MUTE":
+                self._set_state("LIVE")
+        elif waited_s > self.config.pong_timeout_s:
+            raise ConversationBroken(f"no answer to a ping for {waited_s:.0f} s")
+        elif waited_s > self.config.pong_missed_s:
+            self._set_state("MUTE", "a ping has no answer yet")
 
     def _flush(self) -> None:
         """Send what the session has to say. The lock is held, so that requests keep their order."""

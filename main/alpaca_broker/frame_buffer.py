@@ -10,10 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ..utils.redis.messages import PriceMessage
 from .codec import MarketMessage, Quote, Trade, decode_frame
+
+# Trades that happened before the last message that was received may still have been on their way.
+LATE_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class Folded:
     lost: dict[str, int]
     from_ns: int
     to_ns: int
+    cause: str = "overload"
     malformed: int = 0
 
 
@@ -46,9 +51,20 @@ class Break:
     from_ns: int
     to_ns: int
     cause: str = "upstream_disconnected"
+    number: int = 0  # given by the price desk when it asks for a refill
 
 
-Item = Frame | Folded | Break
+@dataclass(frozen=True, kw_only=True)
+class Refill:
+    """What REST brought for an interruption: by symbol, its missed trades in order. A symbol
+    without an entry could not be refilled."""
+
+    symbols: tuple[str, ...]
+    trades: Mapping[str, list[PriceMessage]]
+    number: int = 0  # of the interruption that it answers
+
+
+Item = Frame | Folded | Break | Refill
 
 
 @dataclass(kw_only=True)
@@ -66,6 +82,7 @@ class FrameBuffer:
     max_bytes: int = 64 * 1_048_576
     max_age_s: float = 30.0
     clock_ns: Callable[[], int] = time.time_ns
+    fold_cause: Callable[[], str] = lambda: "overload"
     counters: BufferCounters = field(default_factory=BufferCounters)
 
     def __post_init__(self) -> None:
@@ -86,10 +103,10 @@ class FrameBuffer:
                 self._fold()
             self._ready.notify()
 
-    def put_break(self, pause: Break) -> None:
-        """Note, in its place among the frames, that some are missing here."""
+    def put_note(self, note: Break | Refill) -> None:
+        """Put, in its place among the frames, that some are missing here, or what was missed."""
         with self._ready:
-            self._items.append(pause)
+            self._items.append(note)
             self._ready.notify()
 
     def take(self, timeout_s: float) -> list[Item]:
@@ -125,14 +142,14 @@ class FrameBuffer:
         self._items.clear()
         self._items.extend(others)
         for feed in dict.fromkeys(frame.feed for frame in frames):
-            folded = fold([frame for frame in frames if frame.feed == feed])
+            folded = fold([f for f in frames if f.feed == feed], self.fold_cause())
             self.counters.folds += 1
             self.counters.folded_messages += sum(folded.lost.values())
             self._items.append(folded)
         self._bytes = 0
 
 
-def fold(frames: list[Frame]) -> Folded:
+def fold(frames: list[Frame], cause: str = "overload") -> Folded:
     """Pure: the frames of one feed to the last trade of each ticker and the count of the rest."""
     last: dict[tuple[type, str], MarketMessage] = {}
     others: list[MarketMessage] = []
@@ -155,5 +172,6 @@ def fold(frames: list[Frame]) -> Folded:
         lost=lost,
         from_ns=frames[0].received_ns,
         to_ns=frames[-1].received_ns,
+        cause=cause,
         malformed=malformed,
     )

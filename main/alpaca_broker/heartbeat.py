@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -25,7 +24,6 @@ from .connection import StreamState
 log: Final = structlog.get_logger("tickerbus.heartbeat")
 
 MAX_LISTED_TICKERS: Final = 200
-QUIET_AFTER_S: Final = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,35 +43,18 @@ class Facts:
     lag_ms: float | None
     seqs: Mapping[str, int]
     following: frozenset[str]
+    ticker_states: Mapping[str, str]
     counters: Mapping[str, int]
     journal: Mapping[str, int]
 
 
-@dataclass
-class TickerActivity:
-    """Which tickers are alive, judged by whether their numbers move: it costs prices nothing."""
-
-    clock_s: Callable[[], float] = time.monotonic
-    _seen: dict[str, tuple[int, float]] = field(default_factory=dict)
-
-    def state(self, ticker: str, seq: int, stream: str) -> str:
-        now = self.clock_s()
-        last_seq, moved_at = self._seen.get(ticker, (0, now))
-        if seq != last_seq:
-            moved_at = now
-        self._seen[ticker] = (seq, moved_at)
-        if stream != "LIVE":
-            return stream
-        return "LIVE" if seq and now - moved_at < QUIET_AFTER_S else "QUIET"
-
-
-def build_status(facts: Facts, activity: TickerActivity) -> BrokerStatus:
+def build_status(facts: Facts) -> BrokerStatus:
     """Pure but for the time of day."""
     listed = sorted(facts.following)
     tickers = {
         ticker: TickerStatus(
             seq=facts.seqs.get(ticker, 0),
-            state=activity.state(ticker, facts.seqs.get(ticker, 0), facts.prices.state),
+            state=facts.ticker_states.get(ticker, "QUIET"),
         )
         for ticker in listed[: MAX_LISTED_TICKERS + 1]
     }
@@ -89,14 +70,14 @@ def build_status(facts: Facts, activity: TickerActivity) -> BrokerStatus:
             prices=PriceStreamStatus(
                 state=facts.prices.state,
                 since=rfc3339(facts.prices.since_ns),
-                reason=facts.prices.reason,
+                reason=_brief(facts.prices.reason),
                 lag_ms=facts.lag_ms,
                 symbols=len(facts.following),
             ),
             orders=OrderStreamStatus(
                 state=facts.orders.state,
                 since=rfc3339(facts.orders.since_ns),
-                reason=facts.orders.reason,
+                reason=_brief(facts.orders.reason),
                 ready=facts.orders_ready,
                 last_event_at=rfc3339(facts.last_order_ns) if facts.last_order_ns else None,
             ),
@@ -105,6 +86,10 @@ def build_status(facts: Facts, activity: TickerActivity) -> BrokerStatus:
         counters=dict(facts.counters),
         journal=dict(facts.journal),
     )
+
+
+def _brief(reason: str | None) -> str | None:
+    return reason and reason[:200]
 
 
 class Heartbeat:
@@ -139,5 +124,8 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._stopping:
             self._nudged.clear()
-            self._beat()
+            try:
+                self._beat()
+            except Exception:  # the supervisor: one bad beat must not be the last
+                log.exception("heartbeat.failed")
             self._nudged.wait(self._period_s)

@@ -7,8 +7,9 @@
 
 REFUSED and FAULTED are reached from any state in which work is done, and left only by a stop:
 REFUSED when Alpaca will not have us (wrong keys, a feed that the plan lacks), FAULTED when a
-thread of ours died or another run of the broker took the epoch. DEGRADED is RUNNING with a stream
-or Redis away: it heals by itself. A move that the table does not list raises and changes nothing.
+thread of ours died. DEGRADED is RUNNING with a stream or Redis away: it heals by itself. A broker
+that runs and is superseded (it slept, and a standby took over) becomes STANDBY. A move that the
+table does not list raises and changes nothing.
 """
 
 from __future__ import annotations
@@ -45,8 +46,12 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
         }
     ),
     State.STANDBY: frozenset({State.STARTING, State.STOPPING, State.REFUSED, State.FAULTED}),
-    State.RUNNING: frozenset({State.DEGRADED, State.STOPPING, State.REFUSED, State.FAULTED}),
-    State.DEGRADED: frozenset({State.RUNNING, State.STOPPING, State.REFUSED, State.FAULTED}),
+    State.RUNNING: frozenset(
+        {State.DEGRADED, State.STANDBY, State.STOPPING, State.REFUSED, State.FAULTED}
+    ),
+    State.DEGRADED: frozenset(
+        {State.RUNNING, State.STANDBY, State.STOPPING, State.REFUSED, State.FAULTED}
+    ),
     State.STOPPING: frozenset({State.STOPPED, State.FAULTED}),
     State.REFUSED: frozenset({State.STOPPING}),
     State.FAULTED: frozenset({State.STOPPING}),
@@ -64,7 +69,7 @@ class Lifecycle:
         self.state = State.STOPPED
         self.reason: str | None = None
         self.since_ns = time.time_ns()
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.RLock())
 
     def move(self, to: State, reason: str | None = None) -> None:
         """Move to `to`.
@@ -85,6 +90,11 @@ class Lifecycle:
         except IllegalTransition:
             return False
         return True
+
+    def move_if_legal_from(self, only: State, to: State, reason: str | None = None) -> bool:
+        """Move from the state `only`; leave any other as it is."""
+        with self._changed:
+            return self.state is only and self.move_if_legal(to, reason)
 
     def wait_for(self, states: frozenset[State], timeout_s: float | None) -> bool:
         """Whether one of `states` was reached within the time."""

@@ -24,6 +24,8 @@ from .errors import Remedy, remedy_for
 
 MAX_SYMBOLS_PER_REQUEST: Final = 100
 CHANNELS: Final = ("trades", "quotes", "bars", "statuses")
+# Asked for besides what a client wants; feeds that lack it (test) leave it out of their answer.
+OPTIONAL_CHANNELS: Final = frozenset({"statuses"})
 
 Subscriptions: TypeAlias = Mapping[str, frozenset[str]]  # symbol -> channels
 
@@ -164,14 +166,15 @@ class MarketSession:
             return []
         if change.action == "unsubscribe":
             return [Acknowledged(change=change, missing=frozenset())]
-        shown = [self.acknowledged.get(channel, set()) for channel in change.channels]
+        needed = change.channels - OPTIONAL_CHANNELS
+        shown = [self.acknowledged.get(channel, set()) for channel in needed]
         missing = frozenset(
             symbol for symbol in change.symbols if not all(symbol in seen for seen in shown)
         )
         return [Acknowledged(change=change, missing=missing)]
 
     def _receive_error(self, code: int, message: str) -> list[Outcome]:
-        if code == 406:
+        if code == 406 and self.phase is not Phase.READY:
             return [SlotTaken()]
         remedy = remedy_for(code)
         if remedy is Remedy.GIVE_UP:

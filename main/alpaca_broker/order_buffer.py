@@ -8,23 +8,39 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciliation:
+    """What REST told, for the order producer. `connection` is the stream's at that time."""
+
+    orders: list[dict[str, Any]]
+    fills: Mapping[str, list[dict[str, Any]]]
+    settled_before_ns: int
+    connection: int
+    asked_ns: int
+
+
+# An update as the stream brought it, or what REST told about many orders.
+OrderItem: TypeAlias = Mapping[str, Any] | Reconciliation
 
 
 class OrderBuffer:
     """Any thread puts, one takes."""
 
     def __init__(self) -> None:
-        self._updates: deque[Mapping[str, Any]] = deque()
+        self._updates: deque[OrderItem] = deque()
         self._ready = threading.Condition()
         self._woken = False
 
-    def put(self, update: Mapping[str, Any]) -> None:
+    def put(self, update: OrderItem) -> None:
         with self._ready:
             self._updates.append(update)
             self._ready.notify()
 
-    def take(self, timeout_s: float) -> list[Mapping[str, Any]]:
+    def take(self, timeout_s: float) -> list[OrderItem]:
         """All that waits, at once; empty after `timeout_s` without any, or when woken."""
         with self._ready:
             if not self._updates and not self._woken:

@@ -78,8 +78,11 @@ class Request:
         )
 
 
-def read_request(payload: bytes) -> Request | RegistrationReply:
-    """Judge one message of the registration channel, without or inside an envelope."""
+def read_request(payload: bytes, client_id: str | None = None) -> Request | RegistrationReply:
+    """Judge one message of the registration channel, without or inside an envelope.
+
+    `client_id` is the one that the channel's name proves (secured mode); it replaces any other.
+    """
     if len(payload) > MAX_REGISTRATION_BYTES:
         detail = f"{len(payload)} bytes: a request has at most {MAX_REGISTRATION_BYTES}"
         return _rejection({}, "invalid_request", detail)
@@ -89,7 +92,10 @@ def read_request(payload: bytes) -> Request | RegistrationReply:
         return _rejection({}, "invalid_json", str(error)[:200])
     if not isinstance(fields, dict):
         return _rejection({}, "invalid_request", "a request is a JSON object")
-    return _judge(_unwrap(fields))
+    fields = _unwrap(fields)
+    if client_id is not None:
+        fields["client_id"] = client_id
+    return _judge(fields)
 
 
 def _unwrap(fields: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +138,7 @@ def _rejection(fields: dict[str, Any], reason: str, detail: str) -> Registration
         action=_echo(fields.get("action")),
         ticker=_echo(fields.get("ticker")),
         client_id=_echo(fields.get("client_id")),
-        request_id=request_id if isinstance(request_id, int) else _echo(request_id),
+        request_id=request_id if type(request_id) is int else _echo(request_id),
         status="rejected",
         reason=reason,
         detail=detail,

@@ -8,7 +8,7 @@ First come, first served: the budget counts tickers per stream, in the order of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 ANONYMOUS: Final = ""
@@ -72,10 +72,11 @@ class Registry:
             self.release(holding.ticker, holding.client_id)
         return over
 
-    def next_expiry_ms(self) -> int | None:
-        """When the next lease ends."""
-        ends = [h.until_ms for h in self.holdings() if h.until_ms is not None]
-        return min(ends, default=None)
+    def shift(self, by_ms: int) -> None:
+        """The clock was set: every lease goes on for as long as it had left."""
+        for holding in self.holdings() if by_ms else ():
+            if holding.until_ms is not None:
+                self.hold(replace(holding, until_ms=holding.until_ms + by_ms))
 
     def holdings(self) -> list[Holding]:
         return [h for holders in self._holdings.values() for h in holders.values()]

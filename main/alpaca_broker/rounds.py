@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 import redis
@@ -24,19 +23,14 @@ from .lease_store import LeaseStore
 from .registration_requests import Request
 from .registry import Holding, Registry
 from .rest import RestRefused, RestUnavailable
+from .streams import PendingChange
+from .upstreams import Rejection
 
 log: Final = structlog.get_logger("tickerbus.registration")
 
 MAX_WAITING: Final = 10_000
 _EXPIRY_TICK_S: Final = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rejection:
-    """Why a symbol is not followed."""
-
-    reason: str
-    detail: str
+_ASK_AGAIN_S: Final = 30.0
 
 
 class Conductor(Protocol):
@@ -49,6 +43,8 @@ class Conductor(Protocol):
     def unsubscribe_symbols(self, symbols: Mapping[str, frozenset[str]]) -> None: ...
 
     def following(self) -> Mapping[str, frozenset[str]]: ...
+
+    def drop_symbols(self, symbols: Collection[str]) -> None: ...
 
 
 class RegistrationThread:
@@ -64,12 +60,20 @@ class RegistrationThread:
         store: LeaseStore,
         reply: Callable[[RegistrationReply], None],
         on_failure: Callable[[str, BaseException], None],
+        restored: Sequence[PendingChange] = (),
     ) -> None:
+        """`restored` are the requests for what was held before: their answers are still to come."""
         self._conductor, self._registry, self._assets = conductor, registry, assets
         self._store, self._reply, self._on_failure = store, reply, on_failure
         self._waiting: deque[Request] = deque()
         self._wake = threading.Condition()
         self._stopping = False
+        self._lost: set[str] = set()
+        self._restored = list(restored)
+        self._rewrite = False
+        self._rewrite_after_s = self._ask_again_s = 0.0
+        self._unwritten: list[Holding] = []  # releases that Redis did not take yet
+        self._clock = _ClockWatch()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self.rounds = 0
 
@@ -84,6 +88,18 @@ class RegistrationThread:
             self._waiting.append(request)
             self._wake.notify()
             return True
+
+    def lost(self, symbol: str) -> None:
+        """Alpaca no longer follows a ticker that it once accepted: later rounds ask again."""
+        with self._wake:
+            self._lost.add(symbol)
+            self._wake.notify()
+
+    def rewrite(self) -> None:
+        """Redis was emptied: write all registrations again."""
+        with self._wake:
+            self._rewrite = True
+            self._wake.notify()
 
     def begin_stop(self) -> None:
         with self._wake:
@@ -100,14 +116,21 @@ class RegistrationThread:
     def _run(self) -> None:
         while not self._stopping:
             requests = self._gather()
+            self._registry.shift(self._clock.step_ms())
             expired = self._registry.expire(_now_ms())
-            if not requests and not expired:
-                continue
             try:
-                self._run_round(requests, expired)
+                self._see_to_restored()
+                self._see_to_losses()
+                if requests or expired:
+                    self._run_round(requests, expired)
+                elif self._due_again():
+                    self._follow_what_is_wanted()
             except (BusError, BrokerError) as error:
-                # Stopping, fenced or faulted in the middle: the broker's state tells it.
+                # Stopped, superseded or stuck in the middle of a change: this run is over.
                 log.error("registration.round_failed", error=str(error), requests=len(requests))
+                if not self._stopping:
+                    self._on_failure(self.name, error)
+                return
             except Exception as error:  # the supervisor of this thread
                 log.exception("registration.failed")
                 self._on_failure(self.name, error)
@@ -115,11 +138,52 @@ class RegistrationThread:
 
     def _gather(self) -> list[Request]:
         with self._wake:
-            if not self._waiting and not self._stopping:
+            if not (self._waiting or self._lost or self._rewrite or self._stopping):
                 self._wake.wait(_EXPIRY_TICK_S)
             requests = list(self._waiting)
             self._waiting.clear()
             return requests
+
+    def _due_again(self) -> bool:
+        """Whether to ask again for what is registered, and Alpaca let go of."""
+        if self._registry.wanted() == self._conductor.following():
+            self._ask_again_s = time.monotonic() + _ASK_AGAIN_S
+            return False
+        due = time.monotonic() >= self._ask_again_s
+        if due:
+            self._ask_again_s = time.monotonic() + _ASK_AGAIN_S
+        return due
+
+    def _see_to_restored(self) -> None:
+        """What was held before, and Alpaca does not follow any more, is let go of, and told."""
+        answered = [change for change in self._restored if not change.open]
+        self._restored = [change for change in self._restored if change.open]
+        refused = {t: why for change in answered for t, why in change.rejected.items()}
+        gone = [h for h in self._registry.holdings() if h.ticker in refused]
+        for holding in gone:
+            self._registry.release(holding.ticker, holding.client_id)
+            log.error(
+                "registration.not_restored",
+                ticker=holding.ticker,
+                client_id=holding.client_id,
+                reason=str(refused[holding.ticker]),
+            )
+        if gone:
+            self._conductor.drop_symbols(refused)
+            self._write([], gone)
+
+    def _see_to_losses(self) -> None:
+        with self._wake:
+            lost, self._lost = self._lost, set()
+            rewrite, self._rewrite = self._rewrite, False
+        if 0 < self._rewrite_after_s <= time.monotonic():
+            rewrite, self._rewrite_after_s = True, 0.0
+        if lost:
+            self._conductor.drop_symbols(lost)
+        if rewrite:
+            held = {holding.key for holding in self._registry.holdings()}
+            released = [h for h in self._unwritten if h.key not in held]
+            self._write(self._registry.holdings(), released)
 
     def _run_round(self, requests: list[Request], expired: list[Holding]) -> None:
         self.rounds += 1
@@ -131,7 +195,7 @@ class RegistrationThread:
             ledger.decide(request, refusals.get(request.ticker), _now_ms())
         rejections = self._follow_what_is_wanted()
         ledger.take_back(rejections)
-        self._save(ledger)
+        self._write(ledger.held(), ledger.released())
         for reply in ledger.replies():
             self._reply(reply)
 
@@ -169,11 +233,19 @@ class RegistrationThread:
             self._conductor.unsubscribe_symbols(leave)
         return self._conductor.subscribe_symbols(follow) if follow else {}
 
-    def _save(self, ledger: _RoundLedger) -> None:
+    def _write(self, held: Sequence[Holding], released: Sequence[Holding]) -> None:
+        """Keep it in Redis. What could not be written is written whole at the next turn."""
         try:
-            self._store.write(ledger.held(), ledger.released())
+            self._store.write(held, released)
         except redis.RedisError as error:
             log.error("lease.not_saved", error=str(error))
+            self._unwritten += released
+            self._rewrite_later()
+        else:
+            self._unwritten = []
+
+    def _rewrite_later(self) -> None:
+        self._rewrite_after_s = time.monotonic() + _EXPIRY_TICK_S
 
 
 _DETAILS: Final = {
@@ -256,6 +328,26 @@ class _RoundLedger:
             )
             for request, outcome in self._outcomes
         ]
+
+
+class _ClockWatch:
+    """Notices when the clock is set: leases last as long as they were given for."""
+
+    def __init__(self) -> None:
+        self._ahead_ms = self._measure()
+
+    def step_ms(self) -> int:
+        """By how much the clock was set since the last call; 0 for less than 30 s."""
+        ahead_ms = self._measure()
+        step = ahead_ms - self._ahead_ms
+        if abs(step) < 30_000:
+            return 0
+        self._ahead_ms = ahead_ms
+        log.warning("clock.was_set", step_s=step // 1_000)
+        return step
+
+    def _measure(self) -> int:
+        return _now_ms() - time.monotonic_ns() // 1_000_000
 
 
 def _now_ms() -> int:

@@ -27,7 +27,7 @@ from .trading_session import TradingSession
 log: Final = structlog.get_logger("tickerbus.upstream")
 
 
-@dataclass
+@dataclass(eq=False)
 class PendingChange:
     """A change of subscriptions on its way, and what came of it for each symbol."""
 
@@ -35,6 +35,9 @@ class PendingChange:
     subscriptions: dict[str, frozenset[str]]
     done: set[str] = field(default_factory=set)
     rejected: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    on_settled: Callable[[], None] | None = None  # called by the reader, in the frames' order
+    forgotten: bool = False  # nobody waits for it any more
 
     def __post_init__(self) -> None:
         self._settled = threading.Condition()
@@ -82,29 +85,57 @@ class MarketStream(Upstream):
         self._followed: dict[str, frozenset[str]] = {}
         self._pending: list[PendingChange] = []
         self._went_down_ns = 0  # when the last data came before the connection was lost
+        self._unresumed: set[str] = set()  # followed before, and not acknowledged since
+        self._asks = False  # whether the session takes changes: it was told first what to resume
+        self._ended: tuple[int, str] | None = None  # why nothing will be asked any more
         self._asked_at_s: float | None = None
 
     def change(
         self,
         action: Literal["subscribe", "unsubscribe"],
         subscriptions: Subscriptions,
+        on_settled: Callable[[], None] | None = None,
     ) -> PendingChange:
         """Ask for a change; it is asked again after a reconnect until it has its answer."""
-        pending = PendingChange(action, dict(subscriptions))
+        pending = PendingChange(action, dict(subscriptions), on_settled=on_settled)
         with self._lock:
+            if self._ended is not None:
+                pending.settle(rejected=dict.fromkeys(subscriptions, self._ended))
+                return pending
             self._pending.append(pending)
-            self._ask(pending)
+            if self._asks:
+                self._ask(pending)
             try:
                 self._flush()
             except Exception as error:  # the reader finds the same, and reconnects
                 log.info("upstream.send_failed", stream=self.config.name, error=repr(error))
         return pending
 
+    def resubscribe(self, symbol: str, silent_since_ns: int) -> None:
+        """Leave and follow one symbol again: it is mute while others flow."""
+        channels = self.followed.get(symbol)
+        if channels is None:
+            return
+
+        def note_the_silence() -> None:
+            pause = Break(symbols=(symbol,), from_ns=silent_since_ns, to_ns=time.time_ns())
+            self._buffer.put_note(pause)
+
+        self.change("unsubscribe", {symbol: channels})
+        self.change("subscribe", {symbol: channels}, note_the_silence)
+
     def forget(self, pending: PendingChange) -> None:
-        """Stop asking for a change that nobody waits for any more."""
+        """Nobody waits for this change any more: a subscribe is not asked again, and undone if it
+        is acknowledged after all; an unsubscribe is asked until it has its answer.
+        """
         with self._lock:
-            if pending in self._pending:
+            pending.forgotten = True
+            if pending in self._pending and (pending.action == "subscribe" or not pending.open):
                 self._pending.remove(pending)
+
+    def begin_close(self) -> None:
+        super().begin_close()
+        self._end_changes(0, "the broker is stopping")
 
     @property
     def followed(self) -> dict[str, frozenset[str]]:
@@ -117,6 +148,7 @@ class MarketStream(Upstream):
 
     def _new_session(self) -> MarketSession:
         self._market_session = MarketSession(self.config.key, self.config.secret)
+        self._asks = False
         return self._market_session
 
     def _receive(self, frame: bytes | str) -> list[Outcome]:
@@ -133,12 +165,16 @@ class MarketStream(Upstream):
     def _signed_in(self) -> None:
         # What was acknowledged before goes first: those who are followed keep their place.
         self._market_session.request("subscribe", dict(self._followed), tag=None)
+        self._unresumed = set(self._followed)
+        self._asks = True
         for pending in self._pending:
             self._ask(pending)
         self._asked_at_s = None if self._market_session.settled else time.monotonic()
 
     def _set_state(self, state: str, reason: str | None = None) -> None:
-        if state == "DOWN" and self.state.state == "LIVE":
+        lost = state == "DOWN" and self.state.state in ("LIVE", "MUTE")
+        # Lost again before all was resumed: what is missing began with the first loss.
+        if lost and not self._unresumed:
             self._went_down_ns = self.last_received_ns
         super()._set_state(state, reason)
 
@@ -164,9 +200,11 @@ class MarketStream(Upstream):
                 self._reject(change, change.symbols, code, message)
 
     def _acknowledge(self, change: Change, symbols: list[str]) -> None:
+        late: dict[str, frozenset[str]] = {}
         with self._lock:
             for symbol in symbols:
                 had = self._followed.get(symbol, frozenset())
+                late[symbol] = change.channels - had
                 has = (
                     had | change.channels if change.action == "subscribe" else had - change.channels
                 )
@@ -175,22 +213,60 @@ class MarketStream(Upstream):
                 else:
                     self._followed.pop(symbol, None)
         if isinstance(change.tag, PendingChange):
-            self._settle(change.tag, done=symbols)
+            self._conclude(change.tag, symbols, late)
         else:
-            self._buffer.put_break(
+            self._unresumed.difference_update(symbols)
+            self._buffer.put_note(
                 Break(symbols=tuple(symbols), from_ns=self._went_down_ns, to_ns=time.time_ns())
             )
+
+    def _conclude(
+        self, pending: PendingChange, symbols: list[str], late: Mapping[str, frozenset[str]]
+    ) -> None:
+        # Under the lock that `forget` takes: whoever gives up either sees the answer, or is seen.
+        with self._lock:
+            unwanted = pending.forgotten and pending.action == "subscribe"
+            if unwanted:
+                too_late = (0, "acknowledged too late")
+                self._settle(pending, rejected=dict.fromkeys(symbols, too_late))
+            else:
+                self._settle(pending, done=symbols)
+        if unwanted:
+            self._undo(late)
 
     def _reject(self, change: Change, symbols: Iterable[str], code: int, message: str) -> None:
         if isinstance(change.tag, PendingChange):
             self._settle(change.tag, rejected=dict.fromkeys(symbols, (code, message)))
             return
+        self._unresumed.difference_update(symbols)
         for symbol in symbols:
             with self._lock:
                 self._followed.pop(symbol, None)
             log.error("upstream.ticker_lost", ticker=symbol, code=code, reason=message)
             if self._on_lost is not None:
                 self._on_lost(symbol, code, message)
+
+    def _undo(self, late: Mapping[str, frozenset[str]]) -> None:
+        """Leave again what was acknowledged when nobody waited for it any more: it would hold a
+        place in the plan for nobody."""
+        with self._lock:
+            asked = [p.open for p in self._pending if p.action == "subscribe"]
+            unwanted = {
+                symbol: channels.difference(*(other.get(symbol, ()) for other in asked))
+                for symbol, channels in late.items()
+            }
+        self.change("unsubscribe", {symbol: left for symbol, left in unwanted.items() if left})
+
+    def _refused(self, code: int, reason: str) -> None:
+        self._end_changes(code, reason)
+
+    def _end_changes(self, code: int, reason: str) -> None:
+        """Answer everybody who waits, and who will ask."""
+        with self._lock:
+            self._ended = (code, reason)
+            pending, self._pending = self._pending, []
+        for change in pending:
+            change.settle(rejected=dict.fromkeys(change.open, self._ended))
 
     def _settle(
         self,
@@ -201,6 +277,8 @@ class MarketStream(Upstream):
         pending.settle(done, rejected)
         if not pending.open:
             self.forget(pending)
+            if pending.on_settled is not None:
+                pending.on_settled()
 
 
 class OrderStream(Upstream):

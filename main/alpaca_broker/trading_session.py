@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from .codec import UNREADABLE
 from .market_session import Broken, Outcome, Phase, Refused, SignedIn
 
 _STREAM: Final = "trade_updates"
@@ -39,7 +40,7 @@ class TradingSession:
         """Take in one frame: the outcomes, and the trade update that it carried, if it did."""
         try:
             message = _decode(frame)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             message = None
         match message:
             case {"stream": "trade_updates", "data": dict(update)}:

@@ -37,10 +37,13 @@ from .codec import (
     timestamp_text,
     unix_ns,
 )
-from .frame_buffer import Break, Folded, Frame, Item
+from .frame_buffer import Folded, Frame
 from .rest import Account
 from .sale_conditions import LastPriceRule
 
+# Trading status codes: tape C's letters, and the digits of tapes A and B.
+_HALTS = frozenset({"H", "P", "2"})
+_RESUMES = frozenset({"T", "3"})
 _INTERVALS = {MinuteBar: "minute", UpdatedBar: "updated", DailyBar: "day"}
 
 
@@ -51,38 +54,32 @@ class MarketTranslator:
         self.counters: Counter[str] = Counter()
         self.last_trade_ns = 0
         self.last_received_ns = 0
+        self.halted: set[str] = set()
         self._may_set_last = last_price_rule or LastPriceRule()
 
-    def translate(self, items: Iterable[Item]) -> list[BusMessage]:
-        """All messages of these items, in order."""
+    def read_frame(self, frame: Frame) -> list[BusMessage]:
+        """The messages of one frame; what cannot be read is counted."""
+        decoded, malformed = decode_frame(frame.payload)
+        if malformed:
+            self.counters["malformed"] += malformed
         messages: list[BusMessage] = []
-        for item in items:
-            if isinstance(item, Frame):
-                decoded, malformed = decode_frame(item.payload)
-                self.counters["malformed"] += malformed
-                self._append_all(messages, decoded, item.feed)
-                self.last_received_ns = item.received_ns
-            elif isinstance(item, Folded):
-                self.counters["malformed"] += item.malformed
-                messages.extend(_gaps_of_fold(item))
-                self._append_all(messages, item.kept, item.feed)
-            else:
-                messages.extend(_gaps_of_break(item))
+        self._append_all(messages, decoded, frame.feed)
+        self.last_received_ns = frame.received_ns
         return messages
 
-    def _append_all(
-        self, messages: list[BusMessage], decoded: Iterable[MarketMessage], feed: str
-    ) -> None:
-        for message in decoded:
-            try:
-                if type(message) is Trade:
-                    messages.append(self._price(message, feed))
-                else:
-                    messages.append(_TRANSLATE[type(message)](message, feed))
-            except ValueError:
-                self.counters["malformed"] += 1
+    def read_folded(self, folded: Folded) -> list[BusMessage]:
+        """What is left of an overflow, after gaps that count what is not."""
+        self.counters["malformed"] += folded.malformed
+        messages: list[BusMessage] = list(_gaps_of_fold(folded))
+        self._append_all(messages, folded.kept, folded.feed)
+        return messages
 
-    def _price(self, trade: Trade, feed: str) -> PriceMessage:
+    def price(self, trade: Trade, feed: str, *, backfilled: bool = False) -> PriceMessage:
+        """One trade.
+
+        Raises:
+            ValueError: a price, size or timestamp that no trade can have.
+        """
         price, volume = trade.p, trade.s
         if not (0 < price < math.inf and 0 <= volume < math.inf):
             raise ValueError("a price or volume that no trade can have")
@@ -102,8 +99,28 @@ class MarketTranslator:
             tape=tape,
             feed=feed,
             last_eligible=eligible,
-            backfilled=False,
+            backfilled=backfilled,
         )
+
+    def _append_all(
+        self, messages: list[BusMessage], decoded: Iterable[MarketMessage], feed: str
+    ) -> None:
+        for message in decoded:
+            try:
+                if type(message) is Trade:
+                    messages.append(self.price(message, feed))
+                else:
+                    messages.append(_TRANSLATE[type(message)](message, feed))
+                    if type(message) is TradingStatus:
+                        self._note_halt(message)
+            except ValueError:
+                self.counters["malformed"] += 1
+
+    def _note_halt(self, status: TradingStatus) -> None:
+        if status.sc in _HALTS:
+            self.halted.add(status.S)
+        elif status.sc in _RESUMES:
+            self.halted.discard(status.S)
 
 
 def _quote(quote: Quote, feed: str) -> QuoteMessage:
@@ -209,27 +226,19 @@ def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (UNSET, None)}
 
 
-def _gaps_of_break(pause: Break) -> list[GapMessage]:
-    return [_gap(symbol, pause.from_ns, pause.to_ns, pause.cause, None) for symbol in pause.symbols]
-
-
 def _gaps_of_fold(folded: Folded) -> list[GapMessage]:
     return [
-        _gap(symbol, folded.from_ns, folded.to_ns, "overload", lost)
+        GapMessage(
+            symbol=symbol,
+            timestamp=now_rfc3339(),
+            from_=rfc3339(folded.from_ns),
+            to=rfc3339(folded.to_ns),
+            cause=folded.cause,
+            backfilled=False,
+            lost=lost,
+        )
         for symbol, lost in folded.lost.items()
     ]
-
-
-def _gap(symbol: str, from_ns: int, to_ns: int, cause: str, lost: int | None) -> GapMessage:
-    return GapMessage(
-        symbol=symbol,
-        timestamp=now_rfc3339(),
-        from_=rfc3339(from_ns),
-        to=rfc3339(to_ns),
-        cause=cause,
-        backfilled=False,
-        lost=lost,
-    )
 
 
 def order_messages(

@@ -53,14 +53,15 @@ class OpenBar:
     def add(self, trade: Trade, *, daily: bool = False) -> None:
         """Count one trade."""
         conditions = trade.conditions if isinstance(trade.conditions, tuple) else _REGULAR
+        tape = trade.tape if isinstance(trade.tape, str) else "C"
         if counts_volume(conditions):
             self.volume += trade.size
             self.count += 1
             self._turnover += trade.size * trade.price
-        if sets_range(conditions, daily=daily):
+        if sets_range(conditions, tape, daily=daily):
             self.high = max(self.high, trade.price)
             self.low = min(self.low, trade.price) if self.low else trade.price
-        if sets_last(conditions, daily=daily):
+        if sets_last(conditions, tape, daily=daily):
             self._set_ends(trade.timestamp.ns, trade.price)
 
     def merge(self, other: OpenBar) -> None:

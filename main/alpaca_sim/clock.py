@@ -1,4 +1,4 @@
-"""The simulator's clock: true speed, from any start, and it can be stepped (a fault)."""
+"""The simulator's clock: from any start, true to speed unless a replay wants another."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ class SimClock:
 
     def __init__(self, start: str | None = None, source: Callable[[], int] = time.time_ns) -> None:
         self._source = source
-        self._offset_ns = 0 if start is None else parse_time(start) - source()
+        self._begun_ns = source()
+        self._start_ns = self._begun_ns if start is None else parse_time(start)
+        self._speed = 1.0
 
     def now_ns(self) -> int:
         """The present moment."""
-        return self._source() + self._offset_ns
+        elapsed_ns = self._source() - self._begun_ns
+        if self._speed == 1.0:
+            return self._start_ns + elapsed_ns
+        return self._start_ns + int(elapsed_ns * self._speed)
 
     def step(self, seconds: float) -> None:
         """Jump forward or back."""
-        self._offset_ns += int(seconds * 1e9)
+        self._start_ns += int(seconds * 1e9)
+
+    def go_on_from(self, start_ns: int, speed: float = 1.0) -> None:
+        """Another time, and another speed, from now on."""
+        self._begun_ns, self._start_ns, self._speed = self._source(), start_ns, speed
 
 
 def parse_time(text: str) -> int:

@@ -102,11 +102,14 @@ class SimConfig:
     trading_connection_limit: int = 0
     trading_rest_limit: int = 200
     data_rest_limit: int = 200
+    # Files: a fault scenario to play at once, a recording to play instead of the walk.
     scenario: str | None = None
     replay: str | None = None
     # Times true speed; 0 means as fast as possible.
     replay_speed: float = 1.0
     replay_shift_to_now: bool = True
+    # Whether the recording waits for the first subscription.
+    replay_waits: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

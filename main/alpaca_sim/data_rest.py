@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from .bars import BarBook, OpenBar, new_york_midnight, sealed_bar
 from .config import StreamRules
@@ -27,10 +29,36 @@ from .history import History
 from .venue_config import Reply
 
 Query = Mapping[str, str]
-Row = tuple[int, Callable[[], Wire]]  # its time, and its object once it is wanted
 _STOCKS, _CRYPTO = FEED_BY_NAME["sip"], FEED_BY_NAME["crypto"]
 _CRYPTO_PLACES = frozenset({"us", "us-1", "us-2", "eu-1", "bs-1"})
-_KINDS = ("bars", "trades", "quotes")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One ticker's items in the order of their times; made into objects only when wanted."""
+
+    items: Sequence[Any]
+    at: Callable[[Any], int]
+    wire: Callable[[Any], Wire]
+
+    def selected(self, symbol: str, wanted: RangeQuery) -> range:
+        """The indexes of a page, in the order in which they are answered."""
+        first = bisect_left(self.items, wanted.start_ns, key=self.at)
+        last = bisect_right(self.items, wanted.end_ns, key=self.at)
+        after = wanted.after
+        if after is not None and after.symbol == symbol:
+            seen = bisect_left(self.items, after.at_ns, key=self.at) + after.ordinal
+            if wanted.descending:
+                last = min(last, seen)
+            else:
+                first = max(first, seen + 1)
+        return range(last - 1, first - 1, -1) if wanted.descending else range(first, last)
+
+    def token(self, symbol: str, index: int) -> PageToken:
+        """Where a page ended. Items of one moment are told apart by their place among them."""
+        at_ns = self.at(self.items[index])
+        ordinal = index - bisect_left(self.items, at_ns, key=self.at)
+        return PageToken(symbol=symbol, at_ns=at_ns, ordinal=ordinal)
 
 
 class DataRest:
@@ -124,31 +152,29 @@ class DataRest:
             if wanted.after and symbol < wanted.after.symbol:
                 continue
             self._touch(symbol, now_ns)
-            for ordinal, (at_ns, wire) in _selected(
-                self._rows(kind, symbol, query), symbol, wanted
-            ):
+            source = self._source(kind, symbol, query)
+            for index in source.selected(symbol, wanted):
                 if not room:
                     return pages, last.encode() if last else None
-                pages.setdefault(symbol, []).append(wire())
-                last = PageToken(symbol=symbol, at_ns=at_ns, ordinal=ordinal)
+                pages.setdefault(symbol, []).append(source.wire(source.items[index]))
+                last = source.token(symbol, index)
                 room -= 1
         return pages, None
 
-    def _rows(self, kind: str, symbol: str, query: Query) -> list[Row]:
+    def _source(self, kind: str, symbol: str, query: Query) -> _Source:
         history = self._history
         if kind == "trades":
-            return [
-                (t.timestamp.ns, lambda t=t: trade_wire(t, history.update_of(t)))  # type: ignore[misc]
-                for t in history.trades(symbol)
-            ]
+            return _Source(
+                history.trades(symbol),
+                lambda trade: trade.timestamp.ns,
+                lambda trade: trade_wire(trade, history.update_of(trade)),
+            )
         if kind == "quotes":
-            return [(q.timestamp.ns, lambda q=q: quote_wire(q)) for q in history.quotes(symbol)]  # type: ignore[misc]
-        bars = _bars_for(history.bars, symbol, query)
-        return [
-            (bar.start_ns, lambda bar=bar: bar_wire(sealed_bar(bar, symbol)))  # type: ignore[misc]
-            for bar in bars
-            if bar.exists
-        ]
+            return _Source(history.quotes(symbol), lambda quote: quote.timestamp.ns, quote_wire)
+        bars = [bar for bar in _bars_for(history.bars, symbol, query) if bar.exists]
+        return _Source(
+            bars, lambda bar: bar.start_ns, lambda bar: bar_wire(sealed_bar(bar, symbol))
+        )
 
     # Latest values
 
@@ -212,29 +238,6 @@ class DataRest:
                     "a": [{"p": quote.ask_price, "s": quote.ask_size}],
                 }
         return books
-
-
-def _selected(rows: list[Row], symbol: str, wanted: RangeQuery) -> Sequence[tuple[int, Row]]:
-    first = bisect_left(rows, wanted.start_ns, key=lambda row: row[0])
-    last = bisect_right(rows, wanted.end_ns, key=lambda row: row[0])
-    after = wanted.after if wanted.after and wanted.after.symbol == symbol else None
-    if after:
-        at = _position(rows, after)
-        first, last = (first, min(last, at)) if wanted.descending else (max(first, at + 1), last)
-    picked = [(_ordinal(rows, index), rows[index]) for index in range(first, last)]
-    return picked[::-1] if wanted.descending else picked
-
-
-def _ordinal(rows: list[Row], index: int) -> int:
-    # Rows of the same moment are told apart by their place among them.
-    ordinal = 0
-    while index - ordinal > 0 and rows[index - ordinal - 1][0] == rows[index][0]:
-        ordinal += 1
-    return ordinal
-
-
-def _position(rows: list[Row], token: PageToken) -> int:
-    return bisect_left(rows, token.at_ns, key=lambda row: row[0]) + token.ordinal
 
 
 def _bars_for(book: BarBook, symbol: str, query: Query) -> list[OpenBar]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -40,6 +40,7 @@ class Turn:
 
     messages: list[Message] = field(default_factory=list)
     acknowledges: bool = False  # the last message is an ack: it may be delayed
+    sign_in: bool = False  # the client tried to sign in: its deadline starts anew
     subscribed: bool = False  # the subscriptions have changed
     close: bool = False
 
@@ -87,8 +88,16 @@ class DataSession:
             turn.close = answer.close
         return turn
 
-    def receive(self, frame: bytes | str) -> Turn:
-        """One frame of the client."""
+    def wants_to_subscribe(self, frame: bytes | str) -> bool:
+        """Whether this frame is a subscribe (asked only while faults are in force)."""
+        try:
+            request = self.encoding.decode(frame)
+        except ValueError:
+            return False
+        return isinstance(request, dict) and request.get("action") == "subscribe"
+
+    def receive(self, frame: bytes | str, *, omit: Collection[str] = ()) -> Turn:
+        """One frame of the client. `omit`: symbols that a subscribe silently loses (a fault)."""
         try:
             request = self.encoding.decode(frame)
         except ValueError:
@@ -99,7 +108,7 @@ class DataSession:
             case "auth":
                 return self._on_auth(request)
             case "subscribe" | "unsubscribe" as action:
-                return self._on_subscription(action, request)
+                return self._on_subscription(action, request, omit)
             case _:
                 return Turn([stream_error(400)])
 
@@ -125,16 +134,18 @@ class DataSession:
             code = self._admit()
         if code is None:
             self.state = SessionState.AUTHENTICATED
-            return Turn([AUTHENTICATED_MESSAGE])
-        return Turn(
-            [stream_error(code)], close=code == 402 and self._rules.close_after_auth_failure
-        )
+            return Turn([AUTHENTICATED_MESSAGE], sign_in=True)
+        close = code == 402 and self._rules.close_after_auth_failure
+        return Turn([stream_error(code)], sign_in=True, close=close)
 
-    def _on_subscription(self, action: str, request: Message) -> Turn:
+    def _on_subscription(self, action: str, request: Message, omit: Collection[str]) -> Turn:
         if not self.authenticated:
             return Turn([stream_error(401)])
         try:
-            wanted = read_request(self.feed, request)
+            wanted = {
+                channel: [symbol for symbol in symbols if symbol not in omit]
+                for channel, symbols in read_request(self.feed, request).items()
+            }
             if action == "subscribe":
                 self.subscriptions.subscribe(wanted)
             else:

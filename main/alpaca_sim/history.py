@@ -25,7 +25,7 @@ class History:
         """A trade happened."""
         self._trades[trade.symbol].append(trade)
         self.bars.add(trade)
-        if not isinstance(trade.conditions, tuple) or sets_last(trade.conditions):
+        if not isinstance(trade.conditions, tuple) or sets_last(trade.conditions, str(trade.tape)):
             self._last_trade[trade.symbol] = trade
 
     def set_first_trade(self, trade: Trade) -> None:

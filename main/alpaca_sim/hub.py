@@ -55,7 +55,8 @@ class Hub:
         self._routes: dict[tuple[MarketName, str, str], dict[int, Reader]] = {}
         self._delayed: dict[int, deque[tuple[int, Published]]] = {}
         self.readers: dict[int, Reader] = {}
-        self.filter: ReaderFilter | None = None
+        self.filter: ReaderFilter = lambda _, item: (item,)
+        self.faulty: Callable[[], bool] = lambda: False
 
     def attach(self, reader: Reader) -> None:
         """A connection was accepted."""
@@ -86,6 +87,12 @@ class Hub:
                 if not exact or number not in exact:
                     self._offer(reader, item, now_ns)
 
+    def offer_late(self, number: int, item: Published) -> None:
+        """A message that a fault had held back."""
+        reader = self.readers.get(number)
+        if reader is not None:
+            reader.offer(item)
+
     def release_delayed(self, now_ns: int) -> None:
         """Hand over what a delayed feed has held back long enough."""
         for number, held in self._delayed.items():
@@ -109,11 +116,11 @@ class Hub:
             self._deliver(reader, item)
 
     def _deliver(self, reader: Reader, item: Published) -> None:
-        if self.filter is None:
-            reader.offer(item)
-        else:
+        if self.faulty():
             for passed in self.filter(reader, item):
                 reader.offer(passed)
+        else:
+            reader.offer(item)
 
     def _unroute(self, reader: Reader) -> None:
         for key in [key for key, readers in self._routes.items() if reader.number in readers]:

@@ -65,12 +65,8 @@ class Ledger:
         self._marks.setdefault(asset.symbol, price)
         return position
 
-    def split(self, symbol: str, new_per_old: Decimal, cash_in_lieu: Decimal = ZERO) -> None:
-        """Multiply a position's quantity; its cost stays. Quantities round to nine decimals.
-
-        `cash_in_lieu` is what is paid for shares that a whole-share split leaves over.
-        """
-        self.cash = EXACT.add(self.cash, cash_in_lieu)
+    def split(self, symbol: str, new_per_old: Decimal) -> None:
+        """Multiply a position's quantity; its cost stays. Quantities round to nine decimals."""
         self._quotes.pop(symbol, None)
         if symbol in self._marks:
             self._marks[symbol] = ROUNDING.divide(self._marks[symbol], new_per_old)
@@ -92,10 +88,6 @@ class Ledger:
         if position is not None:
             position.asset = asset
             self._positions[asset.symbol] = position
-
-    def pay(self, amount: Decimal) -> None:
-        """A deposit, or with a negative amount a withdrawal or charge."""
-        self.cash = EXACT.add(self.cash, amount)
 
     # ---- marks ---------------------------------------------------------------------------
 

@@ -9,8 +9,11 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Self, TypeVar
 
-from .config import SimAddress, SimConfig
+from .blast import BlastReport, blast
+from .config import SessionPhase, SimAddress, SimConfig
+from .faults import Faults
 from .oracle import Oracle
+from .order_desk import RaceOutcome
 from .script import MarketScript, StreamInfo
 from .server import SimServer
 
@@ -129,6 +132,31 @@ class LocalAlpaca:
         """`count` trades of the walk at once. Their serials."""
         return self.call(lambda s: s.burst(symbol, count))
 
+    def blast(
+        self,
+        symbols: Sequence[str],
+        *,
+        count: int,
+        per_s: float,
+        per_frame: int = 100,
+        endpoint: str = "iex",
+    ) -> Future[BlastReport]:
+        """Prepared trades at up to 500,000 a second, to every connection that follows them all.
+
+        Returns at once; the report comes when all is sent.
+        """
+        return asyncio.run_coroutine_threadsafe(
+            blast(
+                self._live,
+                symbols,
+                count=count,
+                per_s=per_s,
+                per_frame=per_frame,
+                endpoint=endpoint,
+            ),
+            self._loop,
+        )
+
     def set_rate(self, symbol: str, trades_per_s: float) -> None:
         """How often a ticker trades by itself from now on."""
         self.call(lambda s: s.set_rate(symbol, trades_per_s))
@@ -149,12 +177,47 @@ class LocalAlpaca:
         """Trading resumes."""
         self.call(lambda s: s.resume(symbol))
 
+    def set_session(self, phase: SessionPhase | None) -> None:
+        """Open or close the stock market by hand: closed, pre, regular, post; None: its hours."""
+        self.call(lambda s: s.set_session(phase))
+
+    def replay(self, path: str, *, speed: float = 1.0, shift: bool = True) -> int:
+        """Play a recording (CSV, JSON lines, Alpaca's REST JSON); how many events it has."""
+        return self.call(lambda s: s.replay(path, speed=speed, shift=shift))
+
+    # What happens to the account
+
+    def order_by_hand(self, **fields: object) -> str:
+        """An order from Alpaca's app, with the fields of POST /v2/orders. Its id."""
+        return self.call(lambda s: s.account.order_by_hand(fields))
+
+    def inject_order_event(self, order_id: str, event: str) -> None:
+        """Let an event happen to an order, whatever the market does."""
+        self.call(lambda s: s.account.inject_order_event(order_id, event))
+
+    def lose_race(self, outcome: RaceOutcome, order_id: str | None = None) -> None:
+        """How the next cancel or replace goes wrong: fill, partial_fill, refuse, late_fill."""
+        self.call(lambda s: s.account.lose_race(outcome, order_id))
+
+    def split(self, symbol: str, new_per_old: float) -> None:
+        """A split overnight."""
+        self.call(lambda s: s.account.split(symbol, new_per_old))
+
+    def rename(self, symbol: str, new_symbol: str) -> None:
+        """A ticker's new name overnight."""
+        self.call(lambda s: s.account.rename(symbol, new_symbol))
+
     # What a test may ask
 
     @property
     def oracle(self) -> Oracle:
         """What really happened. Reading is safe while the market moves; each call is a snapshot."""
         return self._live.sim.oracle
+
+    @property
+    def faults(self) -> Faults:
+        """Everything that can go wrong upstream."""
+        return Faults(self._live, lambda action: self.call(lambda _: action()))
 
     def connections(self) -> list[StreamInfo]:
         """The open stream connections."""
@@ -163,7 +226,7 @@ class LocalAlpaca:
     def call(self, action: Callable[[MarketScript], _T]) -> _T:
         """Run something on the simulator's own thread and wait for it."""
         done: Future[_T] = Future()
-        script = MarketScript(self._live)
+        script = self._live.script
 
         def run() -> None:
             try:

@@ -87,7 +87,31 @@ def margin_of(
 
 
 def reserve_of(order: Order) -> Decimal:
-    """The margin that an open order that opens a position takes; zero for a closing one."""
+    """The margin that an open order that opens a position takes; zero for a closing one.
+
+    While an order is being replaced the larger of the two counts: the new one adds what it has over
+    the old.
+    """
+    own = _own_reserve(order)
+    if order.pending_old is not None:
+        return max(own - _own_reserve(order.pending_old), ZERO)
+    return own
+
+
+def held_of(order: Order) -> Decimal:
+    """The quantity of a position that an open closing order holds; of a replacement as above.
+
+    Two exits of one group hold the same shares: the first that is still open holds them.
+    """
+    own = _own_hold(order)
+    if order.pending_old is None:
+        return own
+    held_by_old = _own_hold(order.pending_old)
+    is_second_exit = order.pending_old.group is not None and not held_by_old
+    return ZERO if is_second_exit else max(own - held_by_old, ZERO)
+
+
+def _own_reserve(order: Order) -> Decimal:
     if order.is_closing or not order.is_open:
         return ZERO
     value = (
@@ -99,11 +123,7 @@ def reserve_of(order: Order) -> Decimal:
     return margin.quantize(NINE_PLACES, context=ROUNDING)
 
 
-def held_of(order: Order) -> Decimal:
-    """The quantity of a position that an open closing order holds.
-
-    Two exits of one group hold the same shares: the first that is still open holds them.
-    """
+def _own_hold(order: Order) -> Decimal:
     if not order.is_closing or not order.is_open or _waits_for_entry(order):
         return ZERO
     if order.group is not None and order in order.group.exits:

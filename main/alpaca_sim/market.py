@@ -41,6 +41,7 @@ class Market:
         self._due: list[tuple[int, str]] = []
         self._quote_credit: dict[str, float] = {}
         self._phase: SessionPhase = "regular"
+        self.start_prices = dict(rules.prices)
         self._burst_until_ns = 0
         self.halted: set[str] = set()
         self.skipped = 0  # events that an overloaded machine had no time for
@@ -60,7 +61,7 @@ class Market:
             return None
         if asset.symbol in self._walks:
             return self._walks[asset.symbol]
-        walk = Walk(asset, self._rules.seed, self._rules.prices.get(asset.symbol))
+        walk = Walk(asset, self._rules.seed, self.start_prices.get(asset.symbol))
         walk.extended_hours = self._phase in ("pre", "post")
         self._walks[asset.symbol] = walk
         self._emit(walk.quote(now_ns))
@@ -86,6 +87,36 @@ class Market:
             self._burst_until_ns = now_ns + int(self._rules.opening_burst_s * 1e9)
         for walk in self._walks.values():
             walk.extended_hours = phase in ("pre", "post")
+
+    @property
+    def phase(self) -> SessionPhase:
+        """The stock market's phase."""
+        return self._phase
+
+    def split(self, symbol: str, new_per_old: float) -> None:
+        """A split: prices from now on are of the new shares."""
+        walk = self._walks.get(symbol)
+        if walk is not None:
+            walk.scale(1 / new_per_old)
+
+    def follow(self, event: Quote | Trade) -> None:
+        """Something happened that no walk made: the walk goes on from there."""
+        walk = self._walks.get(event.symbol)
+        if walk is None:
+            return
+        if isinstance(event, Trade):
+            walk.anchor(event.price)
+        else:
+            walk.set_quote(event.bid_price, event.ask_price)
+
+    def rename(self, symbol: str, new_symbol: str, now_ns: int) -> None:
+        """A new name: the old ticker falls silent, the new one goes on at its price."""
+        old = self._walks.pop(symbol, None)
+        self._due = [entry for entry in self._due if entry[1] != symbol]
+        heapq.heapify(self._due)
+        new = self.activate(new_symbol, now_ns)
+        if old is not None and new is not None:
+            new.anchor((old.bid + old.ask) / 2)
 
     def advance(self, now_ns: int) -> None:
         """Emit everything that is due by now."""

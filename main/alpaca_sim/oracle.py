@@ -23,6 +23,16 @@ class OracleTrade:
     size: float
 
 
+@dataclass(frozen=True, slots=True)
+class OracleSeries:
+    """Prepared trades: serial `first + n` has the id `first_id + n`, for n below `count`."""
+
+    symbol: str
+    first: int
+    first_id: int
+    count: int
+
+
 class Oracle:
     """Serials per symbol, and the serials that were put on each connection.
 
@@ -34,6 +44,7 @@ class Oracle:
         self._trades: dict[str, deque[OracleTrade]] = {}
         self._serials: dict[str, int] = {}
         self._sent: dict[tuple[int, str], _Runs] = {}
+        self._series: deque[OracleSeries] = deque(maxlen=10_000)
         self.order_events: deque[dict[str, object]] = deque(maxlen=200_000)
 
     def record(self, trade: Trade) -> int:
@@ -49,13 +60,24 @@ class Oracle:
         )
         return serial
 
+    def record_series(self, symbol: str, first_id: int, count: int) -> int:
+        """`count` prepared trades with ids in a row; the first serial. Only their ids are kept."""
+        first = self._serials.get(symbol, 0) + 1
+        self._serials[symbol] = first + count - 1
+        self._series.append(OracleSeries(symbol, first, first_id, count))
+        return first
+
+    def sent_series(self, connection: int, symbol: str, first: int, count: int) -> None:
+        """A prepared series was written to a connection."""
+        self._runs(connection, symbol).add(first, first + count - 1)
+
+    def series(self, symbol: str) -> list[OracleSeries]:
+        """The symbol's prepared series."""
+        return [one for one in self._series if one.symbol == symbol]
+
     def sent(self, connection: int, symbol: str, serial: int) -> None:
         """A trade was written to a connection that subscribes to it."""
-        key = (connection, symbol)
-        runs = self._sent.get(key)
-        if runs is None:
-            runs = self._sent[key] = _Runs()
-        runs.add(serial)
+        self._runs(connection, symbol).add(serial, serial)
 
     def serial(self, symbol: str) -> int:
         """How many trades the symbol has had."""
@@ -90,6 +112,13 @@ class Oracle:
         serials = self.sent_serials(symbol, connection)
         return [by_serial[serial] for serial in serials if serial in by_serial]
 
+    def _runs(self, connection: int, symbol: str) -> _Runs:
+        key = (connection, symbol)
+        runs = self._sent.get(key)
+        if runs is None:
+            runs = self._sent[key] = _Runs()
+        return runs
+
 
 class _Runs:
     """Serials in the order they came, unbroken runs folded into (first, last)."""
@@ -99,11 +128,11 @@ class _Runs:
     def __init__(self) -> None:
         self._runs: deque[list[int]] = deque(maxlen=100_000)
 
-    def add(self, serial: int) -> None:
-        if self._runs and self._runs[-1][1] + 1 == serial:
-            self._runs[-1][1] = serial
+    def add(self, first: int, last: int) -> None:
+        if self._runs and self._runs[-1][1] + 1 == first:
+            self._runs[-1][1] = last
         else:
-            self._runs.append([serial, serial])
+            self._runs.append([first, last])
 
     def expand(self) -> list[int]:
         return [serial for first, last in self._runs for serial in range(first, last + 1)]

@@ -13,9 +13,11 @@ from .account_settings import AccountSettings
 from .admission import Admission, Admitted
 from .assets import Asset
 from .ledger import Position
+from .margin import held_qty
 from .new_york_day import day_order_expires_ns
 from .order_desk import OrderDesk
 from .order_request import Change, OrderClass, Ticket, check_prices
+from .order_states import is_legal
 from .orders import GroupKind, Order, OrderGroup, OrderType, Side, TimeInForce
 from .refusals import insufficient_qty, invalid, unprocessable
 from .venue_ids import VenueIds
@@ -160,7 +162,7 @@ class OrderIntake:
         """A new order in place of an open one; the venue decides whether it came in time."""
         if old.status in _NOT_SENT_YET:
             raise invalid("unable to replace order, order isn't sent to exchange yet")
-        if not old.is_open or old.status in {"pending_cancel", "pending_replace"}:
+        if not old.is_open or not is_legal(old.status, "pending_replace"):
             raise unprocessable("unable to replace order, order is not open")
         if old.notional is not None:
             raise unprocessable("notional orders cannot be replaced")
@@ -178,6 +180,14 @@ class OrderIntake:
 
     def _admit_replacement(self, old: Order, ticket: Ticket) -> Admitted:
         if old.group is not None and old is not old.group.entry:
+            if ticket.qty is not None and ticket.qty > old.leaves_qty:
+                raise insufficient_qty(
+                    old.symbol,
+                    requested=ticket.qty,
+                    existing=abs(self._desk.ledger.qty(old.symbol)),
+                    held=held_qty(self._desk.store.open_orders(old.symbol)),
+                    related=[member.id for member in old.group.exits],
+                )
             return Admitted(
                 is_closing=True,
                 position_intent=old.position_intent,

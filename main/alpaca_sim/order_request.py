@@ -13,13 +13,12 @@ from typing import Literal, cast, get_args
 
 from .orders import OrderType, Side, TimeInForce
 from .refusals import bad_body, invalid, unprocessable
+from .wire_numbers import bounded, parse_decimal
 
 OrderClass = Literal["", "simple", "bracket", "oco", "oto", "mleg"]
 PositionIntent = Literal["buy_to_open", "buy_to_close", "sell_to_open", "sell_to_close"]
 
 MAX_CLIENT_ORDER_ID = 128
-_MAX_DECIMALS = 9
-_MAX_VALUE = Decimal(10) ** 12
 _PRICE_FIELDS = ("limit_price", "stop_price", "trail_price", "trail_percent")
 _ALLOWED_PRICES: Mapping[str, tuple[str, ...]] = {
     "market": (),
@@ -291,27 +290,15 @@ def _decimal(fields: Mapping[str, object], name: str, shown: str = "") -> Decima
     if value is None or value == "":
         return None
     shown = shown or name
-    number = _read_decimal(value, shown)
-    if abs(number) > _MAX_VALUE:
-        raise invalid(f"{shown} is too large")
-    exponent = number.as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > _MAX_DECIMALS:
-        trimmed = number.normalize()
-        exponent = trimmed.as_tuple().exponent
-        if isinstance(exponent, int) and -exponent > _MAX_DECIMALS:
-            raise invalid(f"{shown} must have at most {_MAX_DECIMALS} decimal places")
-        number = trimmed
-    return number
-
-
-def _read_decimal(value: object, shown: str) -> Decimal:
-    if isinstance(value, Decimal):
-        return value
-    if isinstance(value, str) and value.isascii() and "_" not in value:
-        try:
-            number = Decimal(value)
-        except ArithmeticError:
-            raise invalid(f"invalid {shown}") from None
-        if number.is_finite():
-            return number
+    try:
+        if isinstance(value, Decimal):
+            return bounded(value)
+        if isinstance(value, str):
+            return parse_decimal(value)
+    except ValueError as error:
+        raise invalid(_number_fault(shown, str(error))) from None
     raise invalid(f"invalid {shown}")
+
+
+def _number_fault(name: str, reason: str) -> str:
+    return f"invalid {name}" if reason == "is not a number" else f"{name} {reason}"

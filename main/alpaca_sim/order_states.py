@@ -7,7 +7,7 @@ Why the rows are as they are:
   for its price while its sibling works). Where Alpaca's paper venue does not tell `pending_new`, it
   is born `new`. A venue may also refuse it at once: `rejected`.
 - `new` is the venue's acknowledgement. It also ends `held`, and it brings an order back on the next
-  trading day after `done_for_day` and `calculated`, or when `suspended` is lifted.
+  trading day after `done_for_day` and `calculated`, or when `suspended` is lifted (RESUME, below).
 - A request to cancel or to replace is only a request. Until the venue answers, executions still
   come: `pending_cancel` and `pending_replace` take `partial_fill` and keep their status, and take
   `fill`. That is the race of which users must know, and the reason for the two rejections below.
@@ -23,7 +23,10 @@ Why the rows are as they are:
 - `calculated` follows the end of the day, filled or not.
 - `restated` (a corporate action changed quantity or price) keeps the status.
 - Nothing follows `canceled`, `expired`, `replaced` and `rejected`, but for a late rejection of a
-  request that was under way. An order that is `filled` can only be `calculated`.
+  request that was under way, and but for one thing that real venues do: an execution that the venue
+  had made before it canceled may be told after the cancel. It makes a `canceled` order `filled`, or
+  leaves it `canceled` with more executions. Here only a test can cause it (`late_fill`).
+- An order that is `filled` can only be `calculated`.
 """
 
 from __future__ import annotations
@@ -68,13 +71,17 @@ TRANSITIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "accepted": _all_to("accepted", (UNBORN,)),
     "held": _all_to("held", (UNBORN,)),
     "pending_new": _all_to("pending_new", (UNBORN, "accepted")),
-    "new": _all_to("new", (UNBORN, *_WAITING, "done_for_day", "calculated", "suspended")),
+    "new": {
+        **_all_to("new", (UNBORN, *_WAITING)),
+        **_all_to(RESUME, ("done_for_day", "calculated", "suspended")),
+    },
     "partial_fill": {
         **_all_to("partially_filled", (*_RESTING, "stopped")),
         "pending_cancel": "pending_cancel",
         "pending_replace": "pending_replace",
+        "canceled": "canceled",
     },
-    "fill": _all_to("filled", tuple(sorted(WORKING))),
+    "fill": _all_to("filled", (*sorted(WORKING), "canceled")),
     "canceled": _all_to("canceled", _ENDABLE),
     "expired": _all_to("expired", _ENDABLE),
     "rejected": _all_to("rejected", (UNBORN, *_WAITING, "new")),

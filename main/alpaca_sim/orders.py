@@ -66,6 +66,9 @@ class Order:
     reserve_rate: Decimal = ZERO
     reserved: Decimal = ZERO
     held_qty: Decimal = ZERO
+    # While a replacement is under way: the order that it would replace, and the other way round.
+    pending_old: Order | None = None
+    pending_new: Order | None = None
 
     @property
     def symbol(self) -> str:

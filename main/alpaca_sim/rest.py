@@ -44,6 +44,10 @@ class RestApi:
     ) -> Reply:
         """The answer, with Alpaca's rate-limit headers."""
         is_data = path.startswith(_DATA_PREFIXES)
+        self._sim.note_time(now_ns)
+        fault = self._sim.board.find_for_path(path)
+        if fault is not None:
+            return _fault(fault.value, is_data=is_data)
         if not self._signed_in(path, headers):
             # The data API says 403 for missing and for wrong keys (D6), the trading API 401.
             status, word = (403, "forbidden.") if is_data else (401, "unauthorized.")
@@ -70,7 +74,7 @@ class RestApi:
         parts = path.strip("/").split("/", 2)
         match (method, parts):
             case ("GET", ["v2", "clock"]):
-                return Reply(status=200, body=clock_wire(self._sim.hours, now_ns))
+                return Reply(status=200, body=self._clock(now_ns))
             case ("GET", ["v2", "calendar"]):
                 return self._calendar(query, now_ns)
             case ("GET", ["v2", "assets"]):
@@ -83,6 +87,10 @@ class RestApi:
                 return self._sim.trading_request(method, path, query, body, now_ns)
             case _:
                 return NOT_FOUND
+
+    def _clock(self, now_ns: int) -> dict[str, object]:
+        wire = clock_wire(self._sim.hours, now_ns)
+        return wire | {"is_open": self._sim.market.phase == "regular"}
 
     def _calendar(self, query: Query, now_ns: int) -> Reply:
         today = local_date(now_ns)
@@ -116,6 +124,12 @@ def _matches(asset: Asset, query: Query) -> bool:
         and query.get("exchange", asset.exchange) == asset.exchange
         and (not wanted or any(name in attributes for name in wanted))  # type: ignore[operator]
     )
+
+
+def _fault(status: int, *, is_data: bool) -> Reply:
+    if status == 429:
+        return _too_many(RateVerdict(False, 0, 0, 0), is_data=is_data)
+    return Reply(status=status, body={"message": "internal server error occurred"})
 
 
 def _too_many(verdict: RateVerdict, *, is_data: bool) -> Reply:

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from .refusals import invalid
-from .wire_numbers import parse_timestamp
+from .wire_numbers import parse_decimal, parse_timestamp
 
-_MAX_VALUE = Decimal(10) ** 12
-_MAX_DECIMALS = 9
 _MAX_DIGITS = 9
 
 
@@ -65,12 +63,9 @@ def decimal_of(query: Mapping[str, str], name: str) -> Decimal | None:
     if not value:
         return None
     try:
-        number = Decimal(value) if value.isascii() else Decimal("NaN")
-    except ArithmeticError:
+        number = parse_decimal(value)
+    except ValueError:
         raise invalid(f"invalid {name}") from None
-    if not number.is_finite() or not 0 < number <= _MAX_VALUE:
+    if number <= 0:
         raise invalid(f"{name} must be > 0")
-    exponent = number.normalize().as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > _MAX_DECIMALS:
-        raise invalid(f"{name} must have at most {_MAX_DECIMALS} decimal places")
     return number

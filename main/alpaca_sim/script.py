@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .account_script import AccountScript
+from .config import SessionPhase
 from .messages import CancelError, Correction, Quote, Status, Timestamp, Trade
 from .walk import Walk
 
@@ -37,6 +39,7 @@ class MarketScript:
     def __init__(self, server: SimServer) -> None:
         self.server = server
         self._sim = server.sim
+        self.account = AccountScript(server)
 
     def trade(
         self,
@@ -49,7 +52,7 @@ class MarketScript:
         timestamp_ns: int | None = None,
     ) -> int:
         """A trade happens. Its serial."""
-        walk, now_ns = self._walk(symbol), self.server.now_ns()
+        walk, now_ns = self.walk(symbol), self.server.now_ns()
         at_ns = now_ns if timestamp_ns is None else timestamp_ns
         if walk.crypto:
             trade = walk.crypto_trade(at_ns, price, size, "B")
@@ -63,7 +66,7 @@ class MarketScript:
         self, symbol: str, bid: float, ask: float, *, bid_size: float = 100, ask_size: float = 100
     ) -> None:
         """The best bid and ask change."""
-        walk, now_ns = self._walk(symbol), self.server.now_ns()
+        walk, now_ns = self.walk(symbol), self.server.now_ns()
         walk.set_quote(bid, ask)
         drawn = walk.quote(now_ns)
         quote = Quote(
@@ -83,7 +86,7 @@ class MarketScript:
 
     def burst(self, symbol: str, count: int) -> list[int]:
         """`count` trades of the walk, a nanosecond apart."""
-        walk, now_ns = self._walk(symbol), self.server.now_ns()
+        walk, now_ns = self.walk(symbol), self.server.now_ns()
         serials = []
         for n in range(count):
             walk.step()
@@ -92,7 +95,7 @@ class MarketScript:
 
     def set_rate(self, symbol: str, trades_per_s: float) -> None:
         """How often a ticker trades by itself."""
-        walk = self._walk(symbol)
+        walk = self.walk(symbol)
         self._sim.market.set_rate(walk.asset.symbol, trades_per_s, self.server.now_ns())
 
     def correct(self, symbol: str, serial: int, price: float) -> None:
@@ -106,7 +109,7 @@ class MarketScript:
                 original_price=trade.price,
                 original_size=trade.size,
                 original_conditions=_conditions(trade),
-                corrected_id=self._walk(symbol).take_trade_id(),
+                corrected_id=self.walk(symbol).take_trade_id(),
                 corrected_price=price,
                 corrected_size=trade.size,
                 corrected_conditions=_conditions(trade),
@@ -135,13 +138,21 @@ class MarketScript:
 
     def halt(self, symbol: str) -> None:
         """Trading halts."""
-        self._sim.market.halted.add(symbol)
+        self._set_halted(symbol, halted=True)
         self._status(symbol, "H", "Trading Halt", "T1", "Halt - News Pending")
 
     def resume(self, symbol: str) -> None:
         """Trading resumes."""
-        self._sim.market.halted.discard(symbol)
+        self._set_halted(symbol, halted=False)
         self._status(symbol, "T", "Trading Resumption", "", "")
+
+    def replay(self, path: str, *, speed: float = 1.0, shift: bool = True) -> int:
+        """Play a recording; how many events it has."""
+        return self.server.replay(path, speed=speed, shift=shift)
+
+    def set_session(self, phase: SessionPhase | None) -> None:
+        """Open or close the stock market by hand; None goes back to its hours."""
+        self._sim.force_phase(phase, self.server.now_ns())
 
     def connections(self) -> list[StreamInfo]:
         """The open stream connections."""
@@ -168,7 +179,7 @@ class MarketScript:
         return data + trading
 
     def _status(self, symbol: str, code: str, message: str, why: str, reason: str) -> None:
-        walk, now_ns = self._walk(symbol), self.server.now_ns()
+        walk, now_ns = self.walk(symbol), self.server.now_ns()
         self._sim.publish(
             Status(
                 symbol=symbol,
@@ -182,7 +193,16 @@ class MarketScript:
             now_ns,
         )
 
-    def _walk(self, symbol: str) -> Walk:
+    def _set_halted(self, symbol: str, *, halted: bool) -> None:
+        walk = self.walk(symbol)
+        (self._sim.market.halted.add if halted else self._sim.market.halted.discard)(
+            walk.asset.symbol
+        )
+        self._sim.desk.venue.set_halted(walk.asset.symbol, halted, self.server.now_ns())
+        self._sim.desk.deliver()
+
+    def walk(self, symbol: str) -> Walk:
+        """The ticker's walk. Raises UnknownTicker."""
         now_ns = self.server.now_ns()
         if not self._sim.activate(symbol, now_ns):
             raise UnknownTicker(symbol)

@@ -5,20 +5,20 @@ One thread calls it. Time comes in with each call, as nanoseconds by the simulat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from .assets import AssetBook
-from .config import SimConfig
-from .data_session import DataSession, Turn
-from .encoding import encoding_for
-from .feeds import Feed, MarketName
+from .assets import AssetBook, invent_asset
+from .config import SessionPhase, SimConfig
+from .data_streams import DataStreams
+from .fault_board import FaultBoard
+from .feeds import MarketName
 from .history import History
-from .hub import Hub, Reader
-from .limits import RateWindow, Slots
+from .hub import Hub
 from .market import FAKEPACA, Market
 from .messages import CHANNEL_OF, CancelError, Correction, MarketMessage, Quote, Trade
 from .oracle import Oracle
 from .outbox import Published
+from .replay import Replay
 from .rest import RestApi
 from .trading_desk import TradingDesk
 from .trading_hours import TradingHours, hours_for
@@ -38,12 +38,16 @@ class Simulator:
         self.oracle = Oracle(config.market.history_per_symbol)
         self.hub = Hub()
         self.market = Market(self.assets, config.market, self._on_event)
-        self.slots = Slots(config.streams.connection_limit)
-        self.handshakes: dict[str, RateWindow] = {}
         self.desk = TradingDesk(config, self.assets, self.oracle)
+        self.board = FaultBoard(self.hub.offer_late, self.desk.tell_late)
+        self.streams = DataStreams(config, self.hub, self.board, self._interest)
+        self.hub.filter = self.board.filter_data
+        self.hub.faulty = self.board.busy
+        self.desk.filter = self.board.filter_event
         self.rest = RestApi(self)
-        self._reader_count = 0
+        self.replay: Replay | None = None
         self._phase_until_ns = 0
+        self.forced_phase: SessionPhase | None = None
         self._next_mark_ns = now_ns - now_ns % _HALF_MINUTE_NS + _HALF_MINUTE_NS
         self._now_ns = now_ns
         self._follow_the_hours(now_ns)
@@ -52,26 +56,63 @@ class Simulator:
 
     # Time
 
+    def note_time(self, now_ns: int) -> None:
+        """The time at which the next thing happens."""
+        self._now_ns = now_ns
+        self.board.tick(now_ns)
+
     def tick(self, now_ns: int) -> None:
         """Let everything happen that is due."""
-        self._now_ns = now_ns
+        self.note_time(now_ns)
         self._follow_the_hours(now_ns)
         self.market.advance(now_ns)
+        self._play(now_ns)
         if now_ns >= self._next_mark_ns:
             self._close_bars(now_ns)
         self.hub.release_delayed(now_ns)
         self.desk.advance(now_ns)
 
     def _follow_the_hours(self, now_ns: int) -> None:
-        if now_ns < self._phase_until_ns:
+        if now_ns < self._phase_until_ns or self.forced_phase is not None:
             return
         rolled = self._phase_until_ns > 0
         phase, self._phase_until_ns = self.hours.phase(now_ns)
         if rolled and phase == "regular":
             # The virtual session never closes, but its day does: day orders end here.
             self.desk.set_session("closed", now_ns)
+        self._set_phase(phase, now_ns)
+
+    def force_phase(self, phase: SessionPhase | None, now_ns: int) -> None:
+        """Open or close the market by hand; None goes back to its hours."""
+        self.forced_phase = phase
+        self._phase_until_ns = 0
+        if phase is None:
+            self._follow_the_hours(now_ns)
+        else:
+            self._set_phase(phase, now_ns)
+
+    def _set_phase(self, phase: SessionPhase, now_ns: int) -> None:
         self.market.set_phase(phase, now_ns)
         self.desk.set_session(phase, now_ns)
+
+    def start_replay(self, replay: Replay, prices: Mapping[str, float], now_ns: int) -> None:
+        """Play recorded events; their tickers no longer walk, and begin at these prices."""
+        for symbol, price in prices.items():
+            if self.assets.find(symbol) is None:
+                self.assets.add(invent_asset(symbol))
+            self.market.start_prices[symbol] = price
+            self.activate(symbol, now_ns)
+            self.market.set_rate(symbol, 0.0, now_ns)
+        self.replay = replay
+
+    def _play(self, now_ns: int) -> None:
+        if self.replay is None:
+            return
+        for event in self.replay.due(now_ns):
+            self.market.follow(event)
+            self.publish(event, now_ns)
+        if self.replay.done:
+            self.replay = None
 
     def _close_bars(self, now_ns: int) -> None:
         mark, self._next_mark_ns = self._next_mark_ns, self._next_mark_ns + _HALF_MINUTE_NS
@@ -95,6 +136,35 @@ class Simulator:
         if not known and self.history.last_trade(walk.asset.symbol) is None:
             self.history.set_first_trade(walk.last_print(now_ns))
         return True
+
+    def _interest(self, market: MarketName, symbol: str, now_ns: int) -> None:
+        if symbol == "*":
+            self._activate_all(market, now_ns)
+        elif (market == "test") == (symbol == FAKEPACA.symbol):
+            self.activate(symbol, now_ns)
+
+    def _activate_all(self, market: MarketName, now_ns: int) -> None:
+        if market == "test":
+            self.activate(FAKEPACA.symbol, now_ns)
+        elif market in ("stocks", "crypto"):
+            for asset in list(self.assets):
+                if _market_of(asset.symbol) == market:
+                    self.activate(asset.symbol, now_ns)
+
+    def show_quote(self, symbol: str, now_ns: int) -> None:
+        """From now on the venue sees this ticker's quotes."""
+        asset = self.assets.find(symbol)
+        if asset is not None and self.activate(asset.symbol, now_ns):
+            quote = self.history.last_quote(asset.symbol)
+            if quote is not None:
+                self.desk.follow(quote, now_ns)
+
+    def requote(self, symbol: str, now_ns: int) -> None:
+        """The present quote again, after something has changed it."""
+        walk = self.market.activate(symbol, now_ns)
+        if walk is not None:
+            self.publish(walk.quote(now_ns), now_ns)
+            self.desk.deliver()
 
     def publish(self, message: MarketMessage, now_ns: int) -> int:
         """Let a message happen: kept, recorded, and sent to whom it concerns. Its serial."""
@@ -121,81 +191,6 @@ class Simulator:
             item = Published(message, CHANNEL_OF[type(message)])
             self.hub.publish(_market_of(message.symbol), item, now_ns)
 
-    # Data streams
-
-    def allow_handshake(self, path: str, now_ns: int) -> bool:
-        """Whether this handshake is one too many within the window (HTTP 429)."""
-        rules = self.config.streams
-        window = self.handshakes.get(path)
-        if window is None:
-            window = RateWindow(rules.handshake_limit, rules.handshake_window_s)
-            self.handshakes[path] = window
-        return window.take(now_ns).allowed
-
-    def open_reader(
-        self, feed: Feed, headers: Mapping[str, str], wake: Callable[[], None], now_ns: int
-    ) -> Reader:
-        """A data connection was accepted: its conversation begins."""
-        self._reader_count += 1
-        session = DataSession(
-            feed,
-            encoding_for(headers.get("Content-Type")),
-            self.config.credentials,
-            self.config.streams,
-            lambda: self._admit(reader),
-        )
-        reader = Reader(self._reader_count, session, self.config.streams)
-        reader.wake = wake
-        self._now_ns = now_ns
-        self.hub.attach(reader)
-        return reader
-
-    def subscribed(self, reader: Reader, now_ns: int) -> None:
-        """A connection's subscriptions have changed: route, and wake the tickers."""
-        market = reader.session.feed.market
-        for _, symbol in reader.session.subscriptions.entries():
-            if symbol != "*" and (market == "test") == (symbol == FAKEPACA.symbol):
-                self.activate(symbol, now_ns)
-            elif symbol == "*":
-                self._activate_all(market, now_ns)
-        self.hub.resubscribe(reader)
-
-    def hear(self, reader: Reader, frame: bytes | str) -> Turn | None:
-        """What the server says to a client's frame; None: the connection dies instead."""
-        return reader.session.receive(frame)
-
-    def ack_delay_s(self, reader: Reader) -> float:
-        """How long an ack takes."""
-        return self.config.streams.ack_delay_s
-
-    def note_time(self, now_ns: int) -> None:
-        """The time at which the next thing is heard."""
-        self._now_ns = now_ns
-
-    def close_reader(self, reader: Reader, *, clean: bool, now_ns: int) -> None:
-        """A data connection has ended. Unclean: its slot stays taken for a while."""
-        self.hub.detach(reader)
-        if reader.slot is not None:
-            zombie_ns = int(self.config.streams.zombie_slot_s * 1e9)
-            self.slots.release(reader.slot, 0 if clean or not zombie_ns else now_ns + zombie_ns)
-            reader.slot = None
-
-    def _admit(self, reader: Reader) -> int | None:
-        by_user = self.config.streams.connection_limit_key == "user"
-        key = "user" if by_user else reader.session.feed.path
-        if not self.slots.acquire(key, self._now_ns):
-            return 406
-        reader.slot = key
-        return None
-
-    def _activate_all(self, market: MarketName, now_ns: int) -> None:
-        if market == "test":
-            self.activate(FAKEPACA.symbol, now_ns)
-        elif market in ("stocks", "crypto"):
-            for asset in list(self.assets):
-                if _market_of(asset.symbol) == market:
-                    self.activate(asset.symbol, now_ns)
-
     # Trading
 
     def trading_request(
@@ -203,10 +198,7 @@ class Simulator:
     ) -> Reply:
         """One trading REST call; the tickers that it concerns come to life first."""
         for symbol in self.desk.symbols_of(path, body):
-            if self.activate(symbol, now_ns):
-                quote = self.history.last_quote(symbol)
-                if quote is not None:
-                    self.desk.follow(quote, now_ns)
+            self.show_quote(symbol, now_ns)
         return self.desk.request(method, path, query, body, now_ns)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from .config import StreamRules
-from .data_session import Turn
+from .data_session import Turn, keys_of_headers
 from .errors import stream_error
 from .hub import Reader
 from .outbox import Published
@@ -70,6 +70,25 @@ class Wire:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
+    @property
+    def compressed(self) -> bool:
+        """Whether permessage-deflate was negotiated."""
+        return bool(self.ws.compress)
+
+    def backlog(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        transport = self._request.transport
+        return transport.get_write_buffer_size() if transport is not None else 0
+
+    def write_raw(self, data: bytes) -> bool:
+        """Ready websocket frames, past every queue; False when the connection has ended."""
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            return False
+        if not self.frozen:
+            transport.write(data)
+        return True
+
     async def send(self, frame: bytes, *, binary: bool) -> None:
         """One frame; waits while the reader is slow or the wire is frozen."""
         await self.thawed.wait()
@@ -118,15 +137,23 @@ async def upgrade(request: web.Request, rules: StreamRules) -> Wire:
 class DataSocket:
     """One market-data connection."""
 
-    def __init__(self, sim: Simulator, reader: Reader, wire: Wire, now_ns: NowNs) -> None:
+    def __init__(
+        self,
+        sim: Simulator,
+        reader: Reader,
+        wire: Wire,
+        now_ns: NowNs,
+        on_subscribed: Callable[[], None],
+    ) -> None:
         self.sim = sim
+        self._on_subscribed = on_subscribed
         self.reader = reader
         self.wire = wire
         self._now_ns = now_ns
         self._rules = sim.config.streams
         self._loop = asyncio.get_running_loop()
         self._deadline: asyncio.TimerHandle | None = None
-        self._ends: asyncio.TimerHandle | None = None
+        self._ended = False
 
     async def serve(self, headers: Mapping[str, str]) -> None:
         """Until the connection ends."""
@@ -143,22 +170,25 @@ class DataSocket:
 
     def _on_frame(self, frame: bytes | str) -> None:
         self.sim.note_time(self._now_ns())
-        turn = self.sim.hear(self.reader, frame)
+        turn = self.sim.streams.hear(self.reader, frame)
         if turn is None:  # a fault: the connection dies instead of answering
             self.wire.reset()
             return
-        if not self.reader.session.authenticated:
+        if turn.sign_in:
             self._expect_sign_in()
-        delay_s = self.sim.ack_delay_s(self.reader)
+        delay_s = self.sim.streams.ack_delay_s(self.reader)
         if turn.acknowledges and delay_s > 0:
             self._loop.call_later(delay_s, self._take_turn, turn)
         else:
             self._take_turn(turn)
 
     def _take_turn(self, turn: Turn) -> None:
+        if self._ended:  # a delayed ack, too late
+            return
         self.reader.say(turn)
         if turn.subscribed:
-            self.sim.subscribed(self.reader, self._now_ns())
+            self.sim.streams.subscribed(self.reader, self._now_ns())
+            self._on_subscribed()
         if turn.close:
             self._loop.call_soon(asyncio.ensure_future, self._close_soon())
 
@@ -190,7 +220,7 @@ class DataSocket:
                         reader.control.popleft()
                         continue
                     if reader.outbox.overflowed:
-                        await self._refuse_slow_reader()
+                        await self.refuse_slow_reader()
                         return
                     batch = reader.outbox.take()
                     frame = encoding.frame([item.encoded(encoding) for item in batch])
@@ -203,21 +233,26 @@ class DataSocket:
             if item.serial:
                 oracle.sent(number, item.symbol, item.serial)
 
-    async def _refuse_slow_reader(self) -> None:
+    async def refuse_slow_reader(self) -> None:
+        """407 where it still arrives, then the end."""
         encoding = self.reader.session.encoding
         self.reader.outbox.clear()
         frame = encoding.frame([encoding.encode(stream_error(407))])
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(1.0):
                 await self.wire.send(frame, binary=encoding.binary)
                 await self.wire.close(self._rules.close_code)
-        self.wire.reset()
+        except (TimeoutError, ConnectionError, RuntimeError):
+            self.wire.reset()  # it does not even read its own end
 
     def _end(self, writer: asyncio.Task[None]) -> None:
+        self._ended = True
         if self._deadline is not None:
             self._deadline.cancel()
         writer.cancel()
-        self.sim.close_reader(self.reader, clean=self.wire.ended_clean, now_ns=self._now_ns())
+        self.sim.streams.close_reader(
+            self.reader, clean=self.wire.ended_clean, now_ns=self._now_ns()
+        )
 
 
 class TradingSocket:
@@ -230,16 +265,20 @@ class TradingSocket:
         # Paper sends JSON in binary frames (D4).
         self._binary = sim.config.trading_frames == "binary"
 
-    async def serve(self) -> None:
+    async def serve(self, headers: Mapping[str, str]) -> None:
         """Until the connection ends."""
         self.reader.wake = self.wire.awake.set
         writer = asyncio.create_task(self._write(), name="trading-writer")
+        keys = keys_of_headers(headers)
+        if keys is not None:
+            self.reader.session.sign_in_by_header(*keys)
         try:
             while (frame := await self.wire.receive()) is not None:
                 self.reader.say(self.reader.session.receive(frame))
             await self.wire.thawed.wait()
         finally:
             writer.cancel()
+            self._sim.board.event_line.forget(self.reader.number)
             self._sim.desk.close_reader(self.reader)
 
     async def _write(self) -> None:

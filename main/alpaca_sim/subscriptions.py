@@ -27,7 +27,7 @@ class Subscriptions:
         self, feed: Feed, *, limit: int = 0, counts: Literal["symbols", "entries"] = "symbols"
     ) -> None:
         self._feed = feed
-        self._limit = limit
+        self.limit = limit
         self._counts = counts
         self._channels: dict[str, dict[str, None]] = {
             name: {} for name in (*feed.acknowledged, *feed.optional)
@@ -39,7 +39,7 @@ class Subscriptions:
         for channel, symbols in wanted.items():
             after[channel].update(dict.fromkeys(symbols))
         _follow_trades(after)
-        if self._limit and self._count(after) > self._limit:
+        if self.limit and self._count(after) > self.limit:
             raise SubscriptionError(405)
         self._channels = after
 
@@ -77,7 +77,7 @@ class Subscriptions:
             for symbol in symbols
         ]
         if any(symbol == "*" and channel not in _UNCOUNTED_STARS for channel, symbol in counted):
-            return self._limit + 1
+            return self.limit + 1
         if self._counts == "entries":
             return sum(channel in ("trades", "quotes") for channel, _ in counted)
         return len({symbol for _, symbol in counted if symbol != "*"})

@@ -121,6 +121,13 @@ class TradingDesk:
                     if frame is not None:
                         reader.say([frame])
 
+    def tell_late(self, number: int, event: Event) -> None:
+        """An event that was held back."""
+        reader = self.readers.get(number)
+        frame = reader.session.offer(event) if reader else None
+        if reader is not None and frame is not None:
+            reader.say([frame])
+
     def _pass_quote(self, quote: Quote, now_ns: int) -> None:
         self.venue.on_quote(
             quote.symbol,

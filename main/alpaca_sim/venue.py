@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from . import order_sessions
+from . import order_sessions, venue_hooks
 from .account_wire import Yesterday, account_to_wire, position_to_wire
 from .activities import ActivityLog
 from .admission import Admission
@@ -20,7 +20,7 @@ from .ledger import Ledger, Position
 from .margin import Margin, held_qty
 from .matching import Quote
 from .new_york_day import new_york
-from .order_desk import OrderDesk
+from .order_desk import OrderDesk, RaceOutcome
 from .order_intake import OrderIntake
 from .orders import OrderStore
 from .portfolio import EquityHistory, EquitySample, parse_history_query
@@ -91,6 +91,42 @@ class TradingVenue:
             self._last_close = (margin.equity, margin.maintenance_margin)
         if before == "closed" and phase != "closed":
             self._roll_day(now_ns)
+        self.desk.schedule.run_due(now_ns)
+
+    # ---- what nobody asks for by the trading API: see venue_hooks -------------------------
+
+    def inject_event(self, order_id: str, event: str, now_ns: int) -> None:
+        """Let a stream event happen to an order. Raises UnknownOrder, IllegalTransition."""
+        self._begin(now_ns)
+        venue_hooks.inject_event(self, order_id, event, now_ns)
+        self.desk.schedule.run_due(now_ns)
+
+    def lose_next_race(self, outcome: RaceOutcome, order_id: str | None = None) -> None:
+        """Decide how the next cancel or replace goes wrong. Raises UnknownOrder."""
+        venue_hooks.lose_next_race(self, outcome, order_id)
+
+    def order_by_hand(self, fields: Mapping[str, object], now_ns: int) -> str:
+        """An order from Alpaca's app; gives its id. Raises Refusal."""
+        self._begin(now_ns)
+        order = venue_hooks.order_by_hand(self, fields, now_ns)
+        self.desk.schedule.run_due(now_ns)
+        return order.id
+
+    def split(self, symbol: str, new_per_old: Decimal, now_ns: int) -> None:
+        """A split of a stock: 4 makes four shares of one, 0.1 one of ten."""
+        self._begin(now_ns)
+        venue_hooks.split(self, symbol, new_per_old, now_ns)
+        self.desk.schedule.run_due(now_ns)
+
+    def rename(self, symbol: str, new_symbol: str, now_ns: int) -> None:
+        """A ticker's new name. Raises ValueError if the old one is unknown."""
+        self._begin(now_ns)
+        venue_hooks.rename(self, symbol, new_symbol, now_ns)
+
+    def set_halted(self, symbol: str, halted: bool, now_ns: int) -> None:
+        """Halt a symbol's trading, or let it go on."""
+        self._begin(now_ns)
+        venue_hooks.set_halted(self, symbol, halted, now_ns)
         self.desk.schedule.run_due(now_ns)
 
     # ---- what goes out -------------------------------------------------------------------

@@ -62,3 +62,32 @@ def parse_timestamp(text: str) -> int:
     moment = datetime.fromisoformat(f"{day}T{clock}{offset}")
     seconds = (moment - _EPOCH) // timedelta(seconds=1)
     return seconds * _SECOND + int((fraction or "").ljust(9, "0"))
+
+
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+_MAX_DIGITS = 40
+_MAX_MAGNITUDE = 12
+_MAX_PLACES = 9
+
+
+def parse_decimal(text: str) -> Decimal:
+    """A client's number: at most 10**12, with at most nine decimal places.
+
+    Raises ValueError, with the reason as its text.
+    """
+    if len(text) > _MAX_DIGITS or _DECIMAL.fullmatch(text) is None:
+        raise ValueError("is not a number")
+    return bounded(Decimal(text))
+
+
+def bounded(value: Decimal) -> Decimal:
+    """The number itself, if it is one whose products and sums stay exact. Raises ValueError."""
+    if not value.is_finite() or len(value.as_tuple().digits) > _MAX_DIGITS:
+        raise ValueError("is not a number")
+    if not value:
+        return ZERO
+    if value.adjusted() > _MAX_MAGNITUDE:
+        raise ValueError("is too large")
+    if value.adjusted() < -_MAX_PLACES or value % NINE_PLACES:
+        raise ValueError(f"must have at most {_MAX_PLACES} decimal places")
+    return value.normalize(EXACT)

@@ -16,7 +16,7 @@ from ..settings import Settings
 from ..utils.redis.constants import MAX_LEASE_S
 from ..utils.redis.messages import RegistrationReply
 from ..utils.redis.registration import RegistrationClient
-from .common import Mistake, TickerArguments, console, open_settings, parse_tickers, program
+from .common import Mistake, TickerArguments, console, open_settings, parse_tickers
 
 DEFAULT_FOR: Final = "1h"
 PROGRAM: Final = "cli"
@@ -31,7 +31,7 @@ def register(
         bool, typer.Option("--forever", help="Until `unregister --all-anonymous`.")
     ] = False,
 ) -> None:
-    """Ask the broker to follow tickers: [bold]register AAPL MSFT --for 2h[/bold]
+    """Ask the broker to follow tickers.
 
     Registers as cli@<this host> for an hour, so that a forgotten terminal does not eat the symbol
     limit. Exit code 1: rejected, or no broker answered within 5 s.
@@ -56,7 +56,7 @@ def unregister(
         bool, typer.Option("--all-anonymous", help="What was registered without a client id.")
     ] = False,
 ) -> None:
-    """Let go of tickers: [bold]unregister AAPL[/bold], or [bold]unregister --client bot-1[/bold]
+    """Let go of tickers.
 
     The ticker stays followed while anybody else holds it. Exit code 1: rejected, or no broker.
     """
@@ -79,7 +79,7 @@ def unregister(
 
 
 def registrations() -> None:
-    """Who holds what until when: [bold]registrations[/bold]"""
+    """Who holds what until when."""
     settings = open_settings()
     holders = read_holders(settings.redis_config())
     if not holders:

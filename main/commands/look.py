@@ -38,7 +38,7 @@ def watch(
         bool, typer.Option("--json", help="Each message verbatim, as it is on the wire.")
     ] = False,
 ) -> None:
-    """Print every message of tickers, one a line: [bold]watch AAPL MSFT --json[/bold]
+    """Print every message of tickers, one a line.
 
     Registers with a lease that it renews, and unregisters on Ctrl-C.
     """
@@ -70,7 +70,9 @@ def _watch(settings: Settings, tickers: tuple[str, ...], as_json: bool) -> None:
             errors.print(f"{reply.ticker}: {reply.detail or reply.reason}", style="red")
         if len(rejected) == len(tickers):
             raise Mistake("the broker follows none of them", exit_code=1)
-        keeper = LeaseKeeper(client, [t for t in tickers if t not in {r.ticker for r in rejected}], LEASE_S)
+        keeper = LeaseKeeper(
+            client, [t for t in tickers if t not in {r.ticker for r in rejected}], LEASE_S
+        )
         keeper.start()
         try:
             printer.reader_left.wait()
@@ -100,7 +102,7 @@ class _Printer:
 
 
 def status() -> None:
-    """The broker's last heartbeat as a table: [bold]status[/bold]
+    """The broker's last heartbeat as a table.
 
     Exit code 1 when there is none within 3 s.
     """
@@ -120,7 +122,7 @@ def status() -> None:
 def _account_line(heartbeat: BrokerStatus) -> str:
     kind = "PAPER" if heartbeat.paper else "LIVE"
     account = f"…{heartbeat.account_id[-4:]}" if heartbeat.account_id else "not known yet"
-    return f"{kind} account {account}"
+    return f"{kind} account id {account}"
 
 
 def _status_table(heartbeat: BrokerStatus) -> Table:
@@ -134,7 +136,9 @@ def _status_table(heartbeat: BrokerStatus) -> Table:
     table.add_row("epoch", str(heartbeat.epoch))
     prices, orders = heartbeat.upstream.prices, heartbeat.upstream.orders
     lag = "" if prices.lag_ms is None else f", {prices.lag_ms:.0f} ms behind"
-    table.add_row("prices", f"{_stream(prices.state, prices.reason)}, {prices.symbols} symbols{lag}")
+    table.add_row(
+        "prices", f"{_stream(prices.state, prices.reason)}, {prices.symbols} symbols{lag}"
+    )
     entries = "entries may be sent" if orders.ready else "send no new entries"
     table.add_row("orders", f"{_stream(orders.state, orders.reason)}, {entries}")
     if isinstance(heartbeat.tickers, dict):

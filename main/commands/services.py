@@ -10,7 +10,14 @@ import typer
 from ..account import AlpacaAccess
 from ..ports import choose_port
 from ..settings import Settings
-from ..stack import DEFAULT_SIM_PORT, alpaca_access, ask_redis, local_alpaca_environment
+from ..stack import (
+    DEFAULT_SIM_PORT,
+    LOCAL_KEY,
+    LOCAL_SECRET,
+    alpaca_access,
+    ask_redis,
+    local_alpaca_environment,
+)
 from ..utils.redis.errors import RedisUnavailable
 from .common import (
     Mistake,
@@ -28,16 +35,17 @@ WAIT_STEP_S: Final = 1.0
 
 
 def broker() -> None:
-    """The broker alone, for production: [bold]REDIS_URL=redis://… ALPACA_API_KEY=… broker[/bold]
+    """The broker alone, for production.
 
     Needs a Redis that answers and Alpaca keys, from the environment or .env. Exit code 2: something
     is missing. 3: Alpaca refuses the keys or the feed. 1: it failed.
     """
-    from ..alpaca_broker import AlpacaBroker, BrokerConfig, BrokerError
-
     settings = open_settings()
     _require(settings, redis=True)
     _print_account(alpaca_access(settings))
+
+    from ..alpaca_broker import AlpacaBroker, BrokerConfig, BrokerError
+
     running = AlpacaBroker(BrokerConfig.from_settings(settings))
     with ended_by_signals():
         try:
@@ -66,24 +74,34 @@ def sim(
     symbol_limit: Annotated[
         int, typer.Option(min=0, help="Symbols on the stream, as the plan allows; 0: no limit.")
     ] = 30,
+    key: Annotated[str, typer.Option(help="The key id that it accepts.")] = LOCAL_KEY,
+    secret: Annotated[str, typer.Option(help="And its secret.")] = LOCAL_SECRET,
 ) -> None:
-    """The local Alpaca alone: [bold]sim --port 8765 --rate 20[/bold]
+    """The local Alpaca alone.
 
     Streams, REST and order matching on one port of 127.0.0.1. No money, no network.
     """
-    from ..alpaca_sim import MarketRules, SimAddress, SimConfig, StreamRules, run_forever
+    from ..alpaca_sim import (
+        Credentials,
+        MarketRules,
+        SimAddress,
+        SimConfig,
+        StreamRules,
+        run_forever,
+    )
 
     open_settings()
 
     def announce(address: SimAddress) -> None:
         console.print(f"The local Alpaca listens on 127.0.0.1:{address.port}. To use it:")
-        for name, value in local_alpaca_environment(address.port).items():
+        for name, value in local_alpaca_environment(address.port, key, secret).items():
             console.print(f"  export {name}={value}", markup=False)
 
     config = SimConfig(
         port=choose_port(port, DEFAULT_SIM_PORT, "--port"),
         tickers=parse_tickers(tickers) if tickers else (),
         any_ticker=any_ticker,
+        credentials=Credentials(key, secret),
         market=MarketRules(seed=seed, default_rate=rate),
         streams=StreamRules(symbol_limit=symbol_limit),
     )
@@ -104,7 +122,7 @@ def run_scale_t(
         str, typer.Option(metavar="ID", help="Who registers; its orders are named ID:….")
     ] = "scale-t",
 ) -> None:
-    """Trade one ticker: [bold]scale-t run --ticker AAPL --max-position 100[/bold]
+    """Trade one ticker.
 
     A filled buy arms its sell one rung up, and the next buy one rung down. Paper accounts only.
     """

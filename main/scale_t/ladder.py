@@ -129,8 +129,9 @@ class Ladder:
             order.move(Stage.ABSENT)
             self.book.settle(order)
 
-    def see_cancel_failed(self, client_order_id: str) -> None:
-        """Alpaca did not confirm a cancel: the order may have ended, so look."""
+    def look_up(self, client_order_id: str) -> None:
+        """Ask Alpaca for this order's truth, if it is not known to have ended: a cancel was not
+        confirmed, or nobody may be there to tell us of its end."""
         order = self.book.get(client_order_id)
         if order is not None and order.pending > 0:
             order.look_up_wanted = True

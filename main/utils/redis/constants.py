@@ -34,7 +34,9 @@ def normalize_ticker(ticker: str) -> str:
     Raises:
         InvalidTicker: it cannot name a channel; says what would, where that is plain.
     """
-    candidate = ticker.strip().upper() if isinstance(ticker, str) else ""
+    # Not ASCII: "ß" would become the ticker SS.
+    plain = isinstance(ticker, str) and ticker.isascii()
+    candidate = ticker.strip().upper() if plain else ""
     if _TICKER.fullmatch(candidate):
         return candidate
     dotted = candidate.replace("-", ".", 1)
@@ -106,6 +108,11 @@ class BusNames:
         """The number of the last batch that carried quotes or bars: makes their retry safe."""
         return f"{self.prefix}BROKER_BATCH"
 
+    @property
+    def BROKER_RECONCILED(self) -> str:  # noqa: N802
+        """Up to which moment the orders were compared with Alpaca's own list."""
+        return f"{self.prefix}BROKER_RECONCILED"
+
     def get_ticker_channel(self, ticker: str) -> str:
         """`get_ticker_channel("aapl") == "TICKER_UPDATES_AAPL"`.
 
@@ -135,7 +142,8 @@ class BusNames:
 
 def _channel_symbol(ticker: str) -> str:
     """Registered tickers are normalised; an order's other symbols stay as Alpaca sends them."""
-    symbol = ticker.strip().upper() if isinstance(ticker, str) else ""
+    plain = isinstance(ticker, str) and ticker.isascii()
+    symbol = ticker.strip().upper() if plain else ""
     if symbol == UNROUTED or _ORDER_SYMBOL.fullmatch(symbol):
         return symbol
     return normalize_ticker(ticker)

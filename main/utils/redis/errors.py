@@ -61,3 +61,11 @@ class Abandoned(BusError):
 
 class IllegalUse(BusError, RuntimeError):
     """The call does not fit the state of its object; nothing was changed."""
+
+
+class NotPermitted(BusError):
+    """Redis refuses the channel to this user: an ACL rule is missing."""
+
+    def __init__(self, address: str, channel: str, cause: BaseException) -> None:
+        self.address, self.channel, self.cause = address, channel, cause
+        super().__init__(f"Redis at {address} refuses {channel}: {cause}")

@@ -1,13 +1,20 @@
-"""Pure: where one reader stands in one ticker's sequence, and what a message means there.
+"""Pure: where one reader stands in one ticker's sequence, and what its journals still can give.
 
 `(epoch, seq)` is the journal's entry id, so the place in the sequence and the place in the journal
 are the same thing: what the tracker misses, the journal is asked for by that place.
+
+**Which epoch is followed.** A higher one at once. A lower one only when `BROKER_EPOCH`, read from
+a primary after the message came, names it: the server-side function writes for that epoch and no
+other, so it is the one authority. Thus a fenced broker, which still publishes but no longer owns
+the key, is dropped; and a broker that started with its clock set back, after Redis was emptied, is
+followed. A wrong drop costs nothing: an epoch that is adopted later is refilled from its start.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple, Protocol
 
 
 class Place(NamedTuple):
@@ -32,8 +39,43 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         return f"{self.epoch}-{self.seq}"
 
+    @property
+    def before(self) -> Place:
+        """The place just before this one: a reader that stands there gets this one next."""
+        return Place(self.epoch, self.seq - 1)
+
 
 BEGINNING = Place(0, 0)  # before everything that a journal can hold
+
+
+class Numbered(Protocol):
+    """What carries a place: a typed message, or no more of it than its numbers."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def timestamp(self) -> str: ...
+
+
+class Entry(NamedTuple):
+    """One message, from the wire or a journal. `message` is None if its type is unknown here."""
+
+    numbers: Numbered
+    payload: bytes
+    message: Any
+
+    @property
+    def place(self) -> Place:
+        return Place(self.numbers.epoch, self.numbers.seq)
+
+
+class Loss(NamedTuple):
+    """What no journal has any more: `lost` messages before `until`, None where nobody knows."""
+
+    lost: int | None
+    until: str  # the timestamp of the first message after it
 
 
 class Verdict(enum.Enum):
@@ -49,12 +91,13 @@ class Verdict(enum.Enum):
 class GapTracker:
     """Where one reader stands. `place` is the last message handed over, None before the first."""
 
-    __slots__ = ("epoch", "expected", "started")
+    __slots__ = ("epoch", "expected", "left", "started")
 
     def __init__(self, place: Place | None = None) -> None:
         self.started = place is not None
         self.epoch = place.epoch if place else 0
         self.expected = place.seq + 1 if place else 1
+        self.left: set[int] = set()  # higher epochs that were given up for a lower one
 
     @property
     def place(self) -> Place | None:
@@ -75,7 +118,80 @@ class GapTracker:
         # Of a new epoch even the first message is a hole: the old one's end may be missing.
         return Verdict.HOLE if epoch > self.epoch else Verdict.LOWER_EPOCH
 
+    def missing_before(self, place: Place) -> int | None:
+        """How many messages are missing before `place`, None where nobody knows."""
+        return place.seq - self.expected if place.epoch == self.epoch else None
+
+    def is_behind(self, place: Place) -> bool:
+        """Whether `place` is one that the tracker has still to come to."""
+        return (place.epoch, place.seq) >= (self.epoch, self.expected)
+
     def move_to(self, place: Place) -> None:
         """`place` is handed over; go on after it."""
         self.started = True
         self.epoch, self.expected = place.epoch, place.seq + 1
+        self.left.discard(place.epoch)
+
+    def adopt_lower(self, epoch: int) -> None:
+        """Follow an epoch below ours, from its start; what journals keep of ours is behind us."""
+        self.left.add(self.epoch)
+        self.move_to(Place(epoch, 0))
+
+
+def plan_refill(
+    place: Place,
+    anchored: bool,
+    log: Sequence[Entry],
+    orders: Sequence[Entry],
+    left: Collection[int] = (),
+) -> list[Entry | Loss]:
+    """What to hand over after `place`, in order and without repeats.
+
+    `log` is the ticker's journal after `place`, `orders` its order journal (wanted only when not
+    `anchored`). `anchored` says that the journal still holds `place` itself: journals are trimmed
+    at their old end only, so then nothing after it was trimmed.
+    """
+    log = [entry for entry in log if entry.place > place and entry.place.epoch not in left]
+    plan: list[Entry | Loss] = []
+    if not anchored:
+        first = log[0].place if log else None
+        kept = [
+            order
+            for order in orders
+            if order.place > place
+            and order.place.epoch not in left
+            and (first is None or order.place < first)
+        ]
+        survivors = kept + log[:1]
+        if survivors and (lost := _lost_among(place, survivors)) != 0:
+            plan.append(Loss(lost, survivors[-1].numbers.timestamp))
+        plan += kept
+        if kept and not log:
+            return plan
+        if log:
+            plan.append(log[0])
+            place, log = log[0].place, log[1:]
+    for entry in log:
+        if not _follows(entry.place, place):
+            lost = entry.place.seq - place.seq - 1 if entry.place.epoch == place.epoch else None
+            plan.append(Loss(lost, entry.numbers.timestamp))
+        plan.append(entry)
+        place = entry.place
+    return plan
+
+
+def _follows(later: Place, earlier: Place) -> bool:
+    """Whether nothing is missing between two neighbours in one journal."""
+    if later.epoch == earlier.epoch:
+        return later.seq == earlier.seq + 1
+    return later.seq == 1
+
+
+def _lost_among(place: Place, survivors: Sequence[Entry]) -> int | None:
+    """How many messages between `place` and the last survivor are gone, None if unknown."""
+    last = survivors[-1].place
+    if last.epoch == place.epoch:
+        return last.seq - place.seq - len(survivors)
+    if place == BEGINNING and last.seq == len(survivors):
+        return 0  # nothing was ever before it
+    return None

@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -19,13 +20,14 @@ import hiredis
 import structlog
 
 from .config import CONNECTION_FAULTS, RedisConfig, Wire, backoff_delays, pack_command
-from .errors import RedisUnavailable
+from .errors import NotPermitted, RedisUnavailable
 from .switchboard import Route, Switchboard
 
 log: Final = structlog.get_logger("tickerbus.subscriber")
 
 IDLE_S: Final = 0.4  # a silent connection is pinged this often
 DEAD_S: Final = 1.5  # and given up when nothing at all came for this long
+ASK_AGAIN_S: Final = 2.0  # how often a refused channel is asked for again: rights may come back
 FAULTS: Final = (*CONNECTION_FAULTS, RedisUnavailable, hiredis.HiredisError)
 
 
@@ -40,13 +42,15 @@ class Listener:
         """
         self._config, self._board = config, board
         self._wire: Wire | None = Wire(config)
-        self._outbox: list[bytes] = []
+        self._outbox: list[tuple[str, str]] = []
+        self._unanswered: deque[tuple[str, str]] = deque()  # Redis answers in order
+        self._poll, self._wire_fd = select.poll(), -1
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._heard_at = 0.0
+        self._heard_at = self._ask_again_at = 0.0
 
     # -- any thread
 
@@ -76,7 +80,7 @@ class Listener:
             if verb == "SUBSCRIBE":
                 route.asked += 1
             patterned = "P" if route.channel.endswith("*") else ""
-            self._outbox.append(pack_command(patterned + verb, route.channel))
+            self._outbox.append((patterned + verb, route.channel))
         self._wake()
 
     def _wake(self) -> None:
@@ -105,8 +109,13 @@ class Listener:
             self._wire = Wire(self._config)
             self._board.counters["reconnects"] += 1
             log.info("subscriber.reconnected", address=self._config.address)
-        self._wire.sock.settimeout(self._config.timeout_s)
+        self._poll = select.poll()
+        self._poll.register(self._wake_reader, select.POLLIN)
+        self._poll.register(self._wire.sock, select.POLLIN)
+        self._wire_fd = self._wire.sock.fileno()
+        self._wire.sock.settimeout(0)  # the poll waits; a timeout would make recv poll once more
         self._heard_at = time.monotonic()
+        self._unanswered.clear()
         with self._board.lock:
             self._outbox.clear()
             for route in self._board.routes.values():
@@ -116,49 +125,87 @@ class Listener:
 
     def _step(self, wire: Wire) -> None:
         """Wait for the socket or a request, and serve what came."""
+        if time.monotonic() >= self._ask_again_at:
+            self._ask_for_refused()
         if self._outbox:
             with self._board.lock:
-                requests, self._outbox = b"".join(self._outbox), []
-            wire.send(requests)
+                requests, self._outbox = self._outbox, []
+            self._send(wire, requests)
         if self._has_input(wire):
-            wire.feed()
-            self._heard_at = time.monotonic()
-            self._route(wire.replies)
+            self._receive(wire)
         elif (silent_s := time.monotonic() - self._heard_at) >= DEAD_S:
             raise TimeoutError(f"nothing came for {silent_s:.1f} s, no answer to a ping either")
         elif silent_s >= IDLE_S:
-            wire.send(pack_command("PING"))
+            self._send(wire, [("PING", "")])
+
+    def _send(self, wire: Wire, requests: list[tuple[str, str]]) -> None:
+        self._unanswered.extend(requests)
+        wire.sock.settimeout(self._config.timeout_s)
+        wire.send(b"".join(pack_command(*filter(None, request)) for request in requests))
+        wire.sock.settimeout(0)
+
+    def _ask_for_refused(self) -> None:
+        self._ask_again_at = time.monotonic() + ASK_AGAIN_S
+        with self._board.lock:
+            refused = [r for r in self._board.routes.values() if r.refused and not r.asked]
+            if refused:
+                self.ask("SUBSCRIBE", refused)
 
     def _has_input(self, wire: Wire) -> bool:
         if isinstance(wire.sock, ssl.SSLSocket) and wire.sock.pending():
             return True
-        ready, _, _ = select.select([wire.sock, self._wake_reader], [], [], IDLE_S)
-        if self._wake_reader in ready:
+        ready = self._poll.poll(IDLE_S * 1_000)
+        if len(ready) == 1 and ready[0][0] == self._wire_fd:
+            return True
+        if ready:
             self._wake_reader.recv(4096)
-        return wire.sock in ready
+        return len(ready) > 1
 
-    def _route(self, replies: hiredis.Reader) -> None:
-        board, gets = self._board, replies.gets
+    def _receive(self, wire: Wire) -> None:
+        try:
+            wire.feed()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return  # half a TLS record
+        self._heard_at = time.monotonic()
+        board = self._board
         with board.lock:
-            while (reply := gets()) is not False:
-                if len(reply) == 3 and reply[0] == b"message":
-                    board.deliver(reply[1], reply[1], reply[2])
-                else:
-                    self._route_other(reply)
+            for reply in board.deliver_all(wire.replies.gets):
+                self._take_other(reply)
             board.flush()
 
-    def _route_other(self, reply: Any) -> None:
+    def _take_other(self, reply: Any) -> None:
         if isinstance(reply, hiredis.ReplyError):
-            raise RedisUnavailable(self._config.address, reply)
-        if reply[0] == b"pmessage":
-            self._board.deliver(reply[1], reply[2], reply[3])
-        elif reply[0] in (b"subscribe", b"psubscribe"):
-            route = self._board.routes.get(reply[1])
-            if route is not None:
-                route.asked -= 1
-                if route.asked <= 0:
-                    route.confirmed = True
-                    self._board.changed.notify_all()
+            self._refused(reply)
+        elif reply[0] == b"pmessage":
+            if (route := self._board.routes.get(reply[1])) is not None:
+                self._board.deliver(route, reply[2], reply[3])
+        else:
+            verb, channel = self._unanswered.popleft()
+            route = self._board.routes.get(channel.encode())
+            if route is not None and verb in ("SUBSCRIBE", "PSUBSCRIBE"):
+                self._confirm(route)
+
+    def _confirm(self, route: Route) -> None:
+        route.asked -= 1
+        if route.asked > 0:
+            return  # it was left and joined again: only the last answer counts
+        route.confirmed, route.refused = True, None
+        for feed in route.feeds:
+            feed.resume()
+        self._board.changed.notify_all()
+
+    def _refused(self, error: hiredis.ReplyError) -> None:
+        if not self._unanswered:
+            raise RedisUnavailable(self._config.address, error)
+        verb, channel = self._unanswered.popleft()
+        route = self._board.routes.get(channel.encode())
+        if route is None or not str(error).startswith("NOPERM"):
+            raise RedisUnavailable(self._config.address, error)
+        route.asked -= 1
+        if route.refused is None:
+            log.error("channel.refused", channel=channel, verb=verb, error=str(error))
+        route.refused = NotPermitted(self._config.address, channel, error)
+        self._board.changed.notify_all()
 
     def _note_loss(self, error: Exception, wait_s: float) -> None:
         if self._wire is not None:

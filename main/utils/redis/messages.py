@@ -20,7 +20,9 @@ from msgspec import UNSET, UnsetType
 from .constants import BusNames
 
 
-class Numbered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+# A message is a tree that nothing can bend into a cycle, so the garbage collector need not walk it
+# (`gc=False`): with a full queue its walks would cost more than reading and decoding together.
+class Numbered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What every message on a ticker's channels carries. `epoch-seq` is its place in the journal.
 
     Both are 0, and not written, until the publisher numbers the message. No other field of a
@@ -246,11 +248,16 @@ def _typed_channels(names: BusNames) -> tuple[str, ...]:
 
 
 def rfc3339(unix_ns: int) -> str:
-    """`2026-11-21T14:30:05.123456789Z`: UTC, all nine digits, nothing rounded."""
+    """`2026-11-21T14:30:05.123456789Z`: UTC, all nine digits, nothing rounded.
+
+    Raises:
+        ValueError: not between 1970 and 9999.
+    """
     seconds, nanoseconds = divmod(unix_ns, 1_000_000_000)
     return f"{_second_text(seconds)}.{nanoseconds:09d}Z"
 
 
+_END_OF_9999_S: Final = 253_402_300_800
 _last_second: tuple[int, str] = (-1, "")
 
 
@@ -260,6 +267,8 @@ def _second_text(seconds: int) -> str:
     global _last_second  # noqa: PLW0603
     cached_second, text = _last_second
     if cached_second != seconds:
+        if not 0 <= seconds < _END_OF_9999_S:
+            raise ValueError(f"{seconds} s is not a moment between 1970 and 9999")
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         _last_second = (seconds, text)
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
+from queue import SimpleQueue
 from typing import Any, Final, Literal, NamedTuple
 
 import structlog
@@ -79,16 +80,18 @@ class Outlet:
         handler: Handler,
         policy: Policy,
         capacity: int,
-        room_again: Callable[[Outlet], None] = lambda _outlet: None,
+        room_again: Callable[[Outlet], None],
     ) -> None:
         self.handler, self.policy, self.capacity = handler, policy, capacity
         self.queue: deque[Any] | LatestQueue = LatestQueue() if policy == "latest" else deque()
         self.staged: list[Any] = []
+        self.full = False  # when the reader last looked, at the start of a read
         self.feeds = 0  # how many feeds hand over to it
         self.handled = self.errors = self.undecodable = 0
-        self.waiting_for_room = False  # set with the subscriber's lock held
+        self.parked: list[Any] = []  # feeds that wait for room; the subscriber's lock is held
         self._room_again = room_again
-        self._wake = threading.Event()
+        self._asleep = False
+        self._wake: SimpleQueue[None] = SimpleQueue()  # cheaper than an Event, which is hot here
         self._ending = False
         self._thread: threading.Thread | None = None
 
@@ -103,15 +106,31 @@ class Outlet:
         return self.queue.skipped if isinstance(self.queue, LatestQueue) else Counter()
 
     @property
+    def counts(self) -> Counter[str]:
+        return Counter(handled=self.handled, handler_errors=self.errors, ignored=self.undecodable)
+
+    @property
     def room(self) -> int:
         return self.capacity - len(self.queue)
 
+    def stage(self, item: Any) -> None:
+        self.staged.append(item)
+
+    def park(self, feed: object) -> bool:
+        """Call back when half of the queue is free; False if it is so already."""
+        self.parked.append(feed)
+        if len(self.queue) > self.capacity // 2:
+            return True
+        self.parked.remove(feed)
+        return False
+
     def flush(self) -> None:
         """Hand the staged messages to the worker."""
+        if not self.staged:
+            return
         self.queue.extend(self.staged)
         self.staged.clear()
-        if not self._wake.is_set():
-            self._wake.set()
+        self._rouse()
 
     def start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -121,7 +140,12 @@ class Outlet:
 
     def end_when_empty(self) -> None:
         self._ending = True
-        self._wake.set()
+        self._rouse()
+
+    def _rouse(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            self._wake.put(None)
 
     def join(self, timeout_s: float) -> str | None:
         """Wait for the worker; its name if it would not end in time."""
@@ -136,7 +160,7 @@ class Outlet:
         return self._thread is not None and self._thread.is_alive()
 
     def _work(self) -> None:
-        take = self.queue.popleft
+        take, handler = self.queue.popleft, self.handler
         half = self.capacity // 2
         while True:
             try:
@@ -144,23 +168,32 @@ class Outlet:
             except IndexError:
                 if self._ending:
                     return
-                self._wake.clear()
-                if not len(self.queue) and not self._ending:
-                    self._wake.wait()
+                self._sleep()
                 continue
-            self._hand_over(item)
-            if self.waiting_for_room and len(self.queue) <= half:
+            try:
+                if type(item) is Undecoded:
+                    self._decode_and_hand_over(item)
+                else:
+                    handler(item)
+                    self.handled += 1
+            except Exception:  # a handler is user code: whatever it raises ends nothing here
+                self.errors += 1
+                log.exception("handler.raised", handler=self.name)
+            if self.parked and len(self.queue) <= half:
                 self._room_again(self)
 
-    def _hand_over(self, item: Any) -> None:
-        try:
-            if type(item) is Undecoded:
-                item = item.decode(item.channel, item.payload)
-                if item is None:
-                    self.undecodable += 1
-                    return
-            self.handler(item)
+    def _sleep(self) -> None:
+        self._asleep = True
+        # What came before we said so would not wake us. A wake-up too many does no harm.
+        if len(self.queue) or self._ending:
+            self._asleep = False
+        else:
+            self._wake.get()
+
+    def _decode_and_hand_over(self, item: Undecoded) -> None:
+        message = item.decode(item.channel, item.payload)
+        if message is None:
+            self.undecodable += 1
+        else:
+            self.handler(message)
             self.handled += 1
-        except Exception:  # a handler is user code: whatever it raises ends nothing here
-            self.errors += 1
-            log.exception("handler.raised", handler=self.name)

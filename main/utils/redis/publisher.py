@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from types import TracebackType
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from .batch import Batch, JournalBounds, Packer
 from .config import CONNECTION_FAULTS, RedisConfig, Wire, backoff_delays, pack_command
 from .constants import BusNames
 from .errors import Abandoned, Fenced, IllegalUse, RedisUnavailable
+from .functions import function_library
 from .messages import BusMessage, encode, now_rfc3339
 
 log: Final = structlog.get_logger("tickerbus.publisher")
@@ -132,6 +132,15 @@ class RedisPublisher:
         with self._lock:
             return dict(self._packer.seqs) if self._packer else {}
 
+    def seqs_if_free(self, timeout_s: float = 0.2) -> dict[str, int] | None:
+        """The same, or None while a batch cannot be written."""
+        if not self._lock.acquire(timeout=timeout_s):
+            return None
+        try:
+            return self.seqs()
+        finally:
+            self._lock.release()
+
     def ordered(self) -> threading.RLock:
         """The lock under which numbers are given and written: what is published while it is held
         comes after all that was numbered before."""
@@ -154,6 +163,16 @@ class RedisPublisher:
                 self._flush()
                 self._pending = self._packer.pack(messages[start : start + MAX_BATCH_MESSAGES])
                 self._flush()
+
+    def restore_epoch(self) -> None:
+        """Write the epoch again after Redis was emptied, unless another run has its own there.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        with self._lock:
+            self._load_function()
+            self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX")
 
     def give_up(self) -> None:
         """Let a blocked `publish_batch` end with `Abandoned`: the broker is stopping."""
@@ -219,8 +238,7 @@ class RedisPublisher:
         self._must_call("RENAME", key, aside)
 
     def _load_function(self) -> None:
-        code = resources.files(__package__).joinpath("publish.lua").read_bytes()
-        self._must_call("FUNCTION", "LOAD", "REPLACE", code)
+        self._must_call("FUNCTION", "LOAD", "REPLACE", function_library())
 
     def _note_trouble(self, trouble: str, batch: Batch) -> None:
         self.counters["batch_retries"] += 1

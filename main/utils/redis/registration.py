@@ -152,7 +152,7 @@ class RegistrationClient:
         self, requests: list[RegistrationRequest], ids: list[str], timeout_s: float
     ) -> list[RegistrationReply]:
         deadline = time.monotonic() + timeout_s
-        heard = all([self._publish(request, deadline) for request in requests])
+        heard = all(self._publish(request, deadline) for request in requests)
         with self._answered:
             self._answered.wait_for(
                 lambda: all(self._replies[request_id] is not None for request_id in ids),

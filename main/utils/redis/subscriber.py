@@ -1,4 +1,8 @@
-"""RedisSubscriber: handlers on channels. Handlers get decoded messages, each in its own worker."""
+"""RedisSubscriber: handlers on channels. Handlers get decoded messages, each in its own worker.
+
+On ticker channels a handler gets every message once and in order: what the connection missed comes
+from the journals, and a `GapMessage` (with `seq` 0) stands for what the journals no longer have.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +12,24 @@ from collections import Counter
 from types import TracebackType
 from typing import Final
 
-import hiredis
 import structlog
 
-from .config import CONNECTION_FAULTS, RedisConfig, Wire
+from .config import RedisConfig
 from .constants import BusNames
 from .errors import IllegalUse, RedisUnavailable
-from .feed import Feed
-from .gap_tracker import GapTracker
+from .feed import Feed, Shared
+from .journal import Found, Journal
 from .listener import Listener
+from .messages import PriceMessage
 from .outlet import Decode, Handler, Outlet, Policy
+from .refiller import Refiller
+from .start import Start
 from .switchboard import Switchboard
 
 log: Final = structlog.get_logger("tickerbus.subscriber")
 
-DEFAULT_QUEUE: Final = 10_000
+DEFAULT_CAPACITY: Final = 10_000
+LIVE: Final = Start.live()
 
 
 class RedisSubscriber:
@@ -40,9 +47,13 @@ class RedisSubscriber:
         self.names = BusNames(config.bus_prefix)
         self._config, self._confirm_timeout_s = config, confirm_timeout_s
         self._board = Switchboard(self.names)
+        self._journal = Journal(config, self.names)  # for callers' threads
+        self._refill_journal = Journal(config, self.names)
+        self._refiller = Refiller(self._refill_journal, self._board)
         self._listener = Listener(config, self._board)
+        self._shared = Shared(counters=self._board.counters, request_refill=self._refiller.request)
         self._listening = self._closed = False
-        self._lifecycle = threading.Lock()
+        self._lifecycle = threading.RLock()
 
     def __enter__(self) -> RedisSubscriber:
         return self
@@ -57,110 +68,124 @@ class RedisSubscriber:
 
     def ping(self) -> bool:
         """Whether Redis answers now."""
-        try:
-            wire = Wire(self._config)
-        except RedisUnavailable:
-            return False
-        try:
-            return bool(wire.call("PING") == b"PONG")
-        except (*CONNECTION_FAULTS, hiredis.HiredisError):
-            return False
-        finally:
-            wire.close()
+        return self._journal.ping()
+
+    def last(self, ticker: str) -> PriceMessage | None:
+        """The last price: the newest trade that may set it; None if the journal has none.
+
+        Raises:
+            RedisUnavailable: the journal cannot be read now.
+        """
+        return self._journal.last(ticker)
 
     @property
     def counters(self) -> dict[str, int]:
         """What happened so far, by name."""
+        board = self._board
+        with board.lock:
+            outlets = (outlet.counts for outlet in board.outlets + board.retired)
+            return dict(sum(outlets, Counter(board.counters)))
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """By ticker: how many messages the policy `latest` replaced by newer ones."""
         with self._board.lock:
-            total = Counter(self._board.counters)
-            for outlet in self._board.outlets:
-                total["handled"] += outlet.handled
-                total["handler_errors"] += outlet.errors
-                total["ignored"] += outlet.undecodable
-        return dict(total)
+            return dict(sum((outlet.skipped for outlet in self._board.outlets), Counter[str]()))
 
     def subscribe(
         self,
         channel: str,
         handler: Handler,
         *,
-        decode: Decode | None = None,
+        start: Start = LIVE,
         policy: Policy = "all",
-        capacity: int = DEFAULT_QUEUE,
+        capacity: int = DEFAULT_CAPACITY,
+        decode: Decode | None = None,
     ) -> None:
         """Give `handler` every message of `channel`, decoded. A trailing `*` makes it a pattern.
 
-        While listening it returns once Redis has confirmed.
+        While listening it returns once Redis has confirmed. `start` says from where a ticker's
+        messages are wanted. `policy` says what happens when the handler is slow and its queue, of
+        `capacity` messages, is full: `all` catches up from the journal later; `latest` keeps only
+        each ticker's newest price and quote, but every order. `decode` gets the channel and the
+        payload in the handler's thread; what it turns into None is counted and left out. A handler
+        on several channels has one queue and one thread.
 
         Raises:
             RedisUnavailable: no confirmation within the deadline; nothing was subscribed.
-            IllegalUse: closed, or the handler has another policy or capacity already.
+            NotPermitted: Redis refuses the channel to this user; nothing was subscribed.
+            IllegalUse: closed; or the handler is on this channel already, or has another policy or
+                capacity; or a `start` for a channel that has no journal.
+            InvalidTicker: the channel is none that a ticker can have.
         """
+        symbol = self._journalled_symbol(channel, start)
+        while True:
+            listening = self._listening
+            found = self._journal.find(symbol, start) if symbol and listening else None
+            with self._board.lock:
+                if listening != self._listening:
+                    continue  # begun or ended meanwhile: look again
+                feed = self._feed(channel, symbol, handler, policy, capacity, decode, start)
+                if found is not None:
+                    _place(feed, found)
+                if not listening:
+                    return
+                self._join_route(feed)
+            return
+
+    def unsubscribe(self, channel: str, handler: Handler | None = None) -> None:
+        """End a handler on `channel`, or all. What was received before is still handed over."""
         board = self._board
         with board.lock:
-            outlet = self._outlet(handler, policy, capacity)
-            route = board.route(channel)
-            if not route.numbered and decode is None:
-                decode = board.plain_decode()
-            tracker = GapTracker() if route.numbered else None
-            route.feeds.append(Feed(channel, outlet, decode, tracker, board.counters))
-            outlet.feeds += 1
-            if not self._listening:
-                return
-            outlet.start()
-            if len(route.feeds) == 1:
-                self._listener.ask("SUBSCRIBE", [route])
-            if board.changed.wait_for(lambda: route.confirmed, self._confirm_timeout_s):
-                return
-        self.unsubscribe(channel)
-        raise RedisUnavailable(
-            self._config.address, f"no confirmation of {channel} in {self._confirm_timeout_s} s"
-        )
-
-    def unsubscribe(self, channel: str) -> None:
-        """End all handlers of `channel`. What was received before is still handed over."""
-        with self._board.lock:
-            route = self._board.remove(channel)
-            if route is not None and self._listening:
-                self._listener.ask("UNSUBSCRIBE", [route])
+            gone = [board.remove(channel, handler)]
+            status = board.routes.get(self.names.BROKER_STATUS.encode())
+            if status is not None and not status.feeds:
+                gone.append(board.remove(self.names.BROKER_STATUS, None))
+            if self._listening:
+                self._listener.ask("UNSUBSCRIBE", [route for route in gone if route])
 
     def start_listening(self) -> None:
-        """Start the reader thread and the workers; returns once Redis has confirmed all channels.
+        """Start the threads; returns once Redis has confirmed all channels.
 
         Raises:
             IllegalUse: closed, or listening already.
-            RedisUnavailable: no confirmation within the deadline; it goes on trying.
+            RedisUnavailable: the journals cannot be read, and nothing was started; or no
+                confirmation within the deadline, and it goes on trying.
+            NotPermitted: Redis refuses a channel to this user; the others are listened to.
         """
         with self._lifecycle:
             if self._closed or self._listening:
                 raise IllegalUse("start_listening: closed, or listening already")
             board = self._board
+            for feed in [f for f in board.feeds() if f.journalled and not f.placed]:
+                _place(feed, self._journal.find(feed.symbol or "", feed.start))
             with board.lock:
+                for feed in board.feeds():
+                    feed.restart()
                 for outlet in board.outlets:
                     outlet.start()
+                self._hear_heartbeats()
                 self._listening = True
+            self._refiller.start()
             self._listener.start()
-            with board.lock:
-                confirmed = board.changed.wait_for(
-                    lambda: all(route.confirmed for route in board.routes.values()),
-                    self._confirm_timeout_s,
-                )
-            if not confirmed:
-                raise RedisUnavailable(self._config.address, "subscriptions not confirmed yet")
+        with board.lock:
+            self._await([route.channel for route in board.routes.values() if route.feeds])
 
     def stop(self, timeout_s: float = 5.0) -> list[str]:
-        """Stop listening, hand over what was received, end the threads; subscriptions stay.
+        """Stop listening, hand over what was received, end the threads. Subscriptions stay.
 
-        Returns the names of threads that would not end within `timeout_s`.
+        Returns the names of threads that would not end within `timeout_s`: a handler that blocks.
         """
         deadline = time.monotonic() + timeout_s
         with self._lifecycle:
             if not self._listening:
                 return []
             stuck = [self._listener.stop(deadline - time.monotonic())]
+            self._refiller.settle((deadline - time.monotonic()) / 2)
+            stuck.append(self._refiller.stop(deadline - time.monotonic()))
             with self._board.lock:
                 self._listening = False
-                outlets = list(self._board.outlets)
+                outlets = self._board.outlets + self._board.retired
             for outlet in outlets:
                 outlet.end_when_empty()
             stuck += [outlet.join(deadline - time.monotonic()) for outlet in outlets]
@@ -173,17 +198,101 @@ class RedisSubscriber:
         """Stop, and close the connections."""
         self.stop()
         with self._lifecycle:
-            if not self._closed:
-                self._closed = True
-                self._listener.close()
+            self._closed = True
+            self._listener.close()
+            self._journal.close()
+            self._refill_journal.close()
+
+    # -- private
+
+    def _journalled_symbol(self, channel: str, start: Start) -> str | None:
+        if not self._board.is_journalled(channel):
+            if start != LIVE:
+                raise IllegalUse(f"{channel} has no journal: it can only be joined live")
+            return None
+        symbol = channel.removeprefix(self.names.TICKER_UPDATES)
+        self.names.ticker_log(symbol)
+        return symbol
+
+    def _feed(
+        self,
+        channel: str,
+        symbol: str | None,
+        handler: Handler,
+        policy: Policy,
+        capacity: int,
+        decode: Decode | None,
+        start: Start,
+    ) -> Feed:
+        """Make a feed and hang it on its route. The board's lock is held."""
+        outlet = self._outlet(handler, policy, capacity)
+        route = self._board.route(channel)
+        if any(feed.outlet is outlet for feed in route.feeds):
+            raise IllegalUse(f"{outlet.name} is subscribed to {channel} already")
+        if route.symbol is None and decode is None:
+            decode = self._board.plain_decode()
+        feed = Feed(
+            channel,
+            outlet,
+            self._shared,
+            symbol=route.symbol,
+            journalled=symbol is not None,
+            decode=decode,
+            start=start,
+        )
+        route.add(feed)
+        outlet.feeds += 1
+        return feed
 
     def _outlet(self, handler: Handler, policy: Policy, capacity: int) -> Outlet:
         if self._closed:
             raise IllegalUse("subscribe after close")
         outlet = self._board.outlet_of(handler)
         if outlet is None:
-            outlet = Outlet(handler, policy, capacity)
+            outlet = Outlet(handler, policy, capacity, self._refiller.room_again)
             self._board.outlets.append(outlet)
         elif (outlet.policy, outlet.capacity) != (policy, capacity):
             raise IllegalUse(f"{outlet.name} has the policy {outlet.policy} already")
         return outlet
+
+    def _join_route(self, feed: Feed) -> None:
+        """Ask Redis for the feed's channel, and wait for the answer. The board's lock is held."""
+        route = self._board.route(feed.channel)
+        feed.outlet.start()
+        self._hear_heartbeats()
+        if route.confirmed:
+            feed.resume()
+        elif not route.asked:
+            self._listener.ask("SUBSCRIBE", [route])
+        try:
+            self._await([feed.channel])
+        except Exception:
+            gone = self._board.remove(feed.channel, feed.outlet.handler)
+            self._listener.ask("UNSUBSCRIBE", [gone] if gone else [])
+            raise
+
+    def _hear_heartbeats(self) -> None:
+        """Whoever follows a ticker hears the heartbeat, which tells of lost last messages."""
+        channel = self.names.BROKER_STATUS
+        if channel.encode() not in self._board.routes and self._board.is_needed_inside(channel):
+            route = self._board.route(channel)
+            if self._listening:
+                self._listener.ask("SUBSCRIBE", [route])
+
+    def _await(self, channels: list[str]) -> None:
+        """Wait until Redis has answered for all channels. The board's lock is held."""
+        routes = [self._board.route(channel) for channel in channels]
+        self._board.changed.wait_for(
+            lambda: all(route.confirmed or route.refused for route in routes),
+            self._confirm_timeout_s,
+        )
+        for route in routes:
+            if not route.confirmed:
+                raise route.refused or RedisUnavailable(
+                    self._config.address,
+                    f"{route.channel} was not confirmed within {self._confirm_timeout_s:g} s",
+                )
+
+
+def _place(feed: Feed, found: Found) -> None:
+    feed.place_at(found.place, feed.start.timestamp if found.trimmed else None)

@@ -115,7 +115,9 @@ def test_a_rejected_cancel_gives_the_order_back_by_its_later_time() -> None:
 def test_times_of_any_offset_are_compared_as_moments() -> None:
     """Alpaca sends `Z` and `-04:00`; ten in New York is later than thirteen in London."""
     tracker = tracked(
-        message("replaced", order_data(status="accepted", updated_at="2026-06-20T10:00:00.5-04:00")),
+        message(
+            "replaced", order_data(status="accepted", updated_at="2026-06-20T10:00:00.5-04:00")
+        ),
         message("new", order_data(status="pending_new", updated_at="2026-06-20T13:00:00Z")),
     )
     order = tracker.order("o-1")
@@ -211,8 +213,8 @@ def order_lives(draw: st.DrawFn) -> list[OrderMessage]:
             draw(st.sampled_from(ids)),
             status=draw(
                 st.sampled_from(
-                    ["new", "accepted", "partially_filled", "pending_cancel", "canceled"]
-                    + ["filled", "replaced", "rejected", "a_status_of_tomorrow"]
+                    "new accepted partially_filled pending_cancel canceled filled replaced "
+                    "rejected a_status_of_tomorrow".split()
                 )
             ),
             filled_qty=str(draw(st.integers(0, 10))),
@@ -233,9 +235,7 @@ def order_lives(draw: st.DrawFn) -> list[OrderMessage]:
 
 def everything(tracker: OrderTracker) -> object:
     ids = sorted(order.order_id for order in tracker.orders())
-    return [
-        (tracker.order(each), tracker.chain(each), tracker.is_of("bot", each)) for each in ids
-    ]
+    return [(tracker.order(each), tracker.chain(each), tracker.is_of("bot", each)) for each in ids]
 
 
 @given(order_lives(), st.randoms(use_true_random=False))

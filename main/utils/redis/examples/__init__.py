@@ -1,0 +1,1 @@
+"""The bus by itself: register a ticker, publish its messages, read them."""

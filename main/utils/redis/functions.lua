@@ -1,4 +1,8 @@
 #!lua name=tickerbus_1
+-- The bus's server-side functions. Their names carry a version, so that two releases can share a
+-- Redis during an upgrade.
+
+-- tickerbus_publish_1
 -- Writing a batch is one atomic step: nobody sees half of it, a superseded broker writes nothing,
 -- and a batch that is sent again (because its reply was lost) is neither written nor published twice.
 --
@@ -84,3 +88,36 @@ local function publish_batch(keys, args)
 end
 
 redis.register_function('tickerbus_publish_1', publish_batch)
+
+-- tickerbus_lead_1
+-- Take, keep or look at the leadership, by compare and set.
+-- KEYS  leader    ARGV  my value, expiry in ms, "1" if an absent key may be taken
+-- Returns {MINE | TAKEN | ABSENT | OTHER, the value found}. A value with "owner":null was let go of
+-- by a clean stop: anybody may take it at once.
+redis.register_function('tickerbus_lead_1', function(keys, args)
+  local current = redis.call('GET', keys[1])
+  if current == args[1] then
+    redis.call('PEXPIRE', keys[1], args[2])
+    return {'MINE', current}
+  end
+  local free = current and string.find(current, '"owner":null', 1, true)
+  if (not current and args[3] == '1') or free then
+    redis.call('SET', keys[1], args[1], 'PX', args[2])
+    return {'TAKEN', current or ''}
+  end
+  if not current then
+    return {'ABSENT', ''}
+  end
+  return {'OTHER', current}
+end)
+
+-- tickerbus_release_1
+-- Let go of the leadership, if it is mine.
+-- KEYS  leader    ARGV  my value, the value that says "let go", expiry in ms
+redis.register_function('tickerbus_release_1', function(keys, args)
+  if redis.call('GET', keys[1]) ~= args[1] then
+    return 0
+  end
+  redis.call('SET', keys[1], args[2], 'PX', args[3])
+  return 1
+end)

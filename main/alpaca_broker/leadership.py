@@ -1,0 +1,107 @@
+"""Which broker process owns the Alpaca connection: one key with an expiry, by compare and set.
+
+The owner renews it every second. A clean stop lets go of it at once; otherwise a standby takes it
+when, with Redis reachable, it has been absent for one whole expiry: an owner that was merely cut
+off from Redis keeps its upstream, and takes the key back first.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+import redis
+
+from ..utils.redis.constants import BusNames
+from ..utils.redis.functions import call_function
+
+EXPIRY_MS: Final = 3_000
+
+
+class Standing(Enum):
+    """Where this process stands."""
+
+    OWNER = "owner"
+    RETAKEN = "retaken"  # owner, but the key was gone: Redis was emptied
+    WAITING = "waiting"  # another broker of this account has it, or may come back for it
+    FOREIGN = "foreign"  # a broker of another account has it
+
+
+class Leadership:
+    """One process's claim for one account. Every method raises redis.RedisError."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        names: BusNames,
+        account_id: str,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client, self._names, self._clock_s = client, names, clock_s
+        self._account_id = account_id
+        self._mine = _encode(account_id, f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}")
+        self._absent_since_s: float | None = None
+        self.holder: str | None = None  # who has it, while it is not this process
+
+    def seek(self) -> Standing:
+        """Take the leadership if it is free."""
+        absent_for_s = self._absent_for_s()
+        return self._lead(may_take=absent_for_s >= EXPIRY_MS / 1000 or self._nobody_listens())
+
+    def renew(self) -> Standing:
+        """Keep the leadership; one that vanished with Redis's data is taken back."""
+        return self._lead(may_take=True)
+
+    def release(self) -> None:
+        """Hand over at once."""
+        key = self._names.BROKER_LEADER
+        let_go = _encode(self._account_id, None)
+        call_function(self._client, "tickerbus_release_1", [key], self._mine, let_go, EXPIRY_MS)
+
+    def _lead(self, may_take: bool) -> Standing:
+        verdict, found = call_function(
+            self._client,
+            "tickerbus_lead_1",
+            [self._names.BROKER_LEADER],
+            self._mine,
+            EXPIRY_MS,
+            int(may_take),
+        )
+        if verdict == b"ABSENT":
+            if self._absent_since_s is None:
+                self._absent_since_s = self._clock_s()
+            return Standing.WAITING
+        self._absent_since_s = None
+        if verdict == b"OTHER":
+            account_id, self.holder = _decode(found)
+            mine = account_id == self._account_id
+            return Standing.WAITING if mine else Standing.FOREIGN
+        return Standing.OWNER if verdict == b"MINE" else Standing.RETAKEN
+
+    def _absent_for_s(self) -> float:
+        since = self._absent_since_s
+        return 0.0 if since is None else self._clock_s() - since
+
+    def _nobody_listens(self) -> bool:
+        """Where no broker hears registrations, none is alive that could come back for an absent
+        key: so a first start does not wait."""
+        reply: Any = self._client.pubsub_numsub(self._names.BROKER_REGISTRATION)
+        return all(listeners == 0 for _, listeners in reply)
+
+
+def _encode(account_id: str, owner: str | None) -> str:
+    return msgspec.json.encode({"account_id": account_id, "owner": owner}).decode()
+
+
+def _decode(value: bytes) -> tuple[str | None, str | None]:
+    try:
+        fields = msgspec.json.decode(value)
+        return fields.get("account_id"), fields.get("owner")
+    except (msgspec.DecodeError, AttributeError):
+        return None, repr(value[:80])

@@ -1,0 +1,106 @@
+"""The parts of one run of the broker, made together and thrown away together.
+
+A run begins when Redis is reachable. A broker that is superseded and later takes over again makes
+a new run: nothing of the old one (numbers, held messages, connections) may leak into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import redis
+
+from ..utils.redis.constants import BusNames
+from ..utils.redis.publisher import RedisPublisher
+from ..utils.redis.subscriber import RedisSubscriber
+from .assets import AssetList
+from .broker_config import BrokerConfig
+from .connection import StreamState
+from .frame_buffer import FrameBuffer
+from .leadership import Leadership
+from .lease_store import LeaseStore
+from .market_clock import MarketClock
+from .order_buffer import OrderBuffer
+from .order_desk import OrderDesk
+from .order_ledger import OrderLedger
+from .price_desk import PriceDesk
+from .producers import Producer
+from .reconcile import Reconciler
+from .recovery import Recovery
+from .rounds import RegistrationThread
+from .sale_conditions import LastPriceRule
+from .translate import MarketTranslator
+from .upstreams import Upstreams
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """What one run consists of. Those that need the account come later."""
+
+    publisher: RedisPublisher
+    redis: redis.Redis
+    names: BusNames
+    prices: FrameBuffer
+    orders: OrderBuffer
+    upstreams: Upstreams
+    assets: AssetList
+    clock: MarketClock
+    store: LeaseStore
+    translator: MarketTranslator
+    recovery: Recovery
+    price_desk: PriceDesk
+    ledger: OrderLedger
+    reconciler: Reconciler
+    leadership: Leadership | None = None
+    order_desk: OrderDesk | None = None
+    registration: RegistrationThread | None = None
+    subscriber: RedisSubscriber | None = None
+    producers: list[Producer] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close the connections to Redis."""
+        if self.subscriber is not None:
+            self.subscriber.close()
+        self.publisher.close()
+        self.redis.close()
+
+
+def make_parts(
+    config: BrokerConfig,
+    on_state: Callable[[str, StreamState], None],
+    on_lost: Callable[[str, int, str], None],
+) -> Parts:
+    """Connect to Redis, and wire everything that does not need Alpaca yet.
+
+    Raises:
+        RedisUnavailable: nobody answers there, or refuses us.
+    """
+    publisher = RedisPublisher(config.redis, config.journal)
+    client, names = config.redis.client(), publisher.names
+    prices = FrameBuffer(
+        fold_cause=lambda: "redis_unavailable" if publisher.trouble else "overload"
+    )
+    orders = OrderBuffer()
+    clock = MarketClock(config.rest)
+    translator = MarketTranslator(LastPriceRule(clock.is_regular))
+    recovery = Recovery(config.data_rest, client, names, prices, config.feed)
+    ledger = OrderLedger()
+    return Parts(
+        publisher=publisher,
+        redis=client,
+        names=names,
+        prices=prices,
+        orders=orders,
+        upstreams=Upstreams(config, prices, orders, on_state, on_lost),
+        assets=AssetList(config.rest, config.feed),
+        clock=clock,
+        store=LeaseStore(client, names),
+        translator=translator,
+        recovery=recovery,
+        price_desk=PriceDesk(translator, recovery.ask),
+        ledger=ledger,
+        reconciler=Reconciler(
+            config.rest, orders, ledger.open_orders, client, names, clock.refresh
+        ),
+    )

@@ -1,0 +1,171 @@
+"""Orders that cannot be missed: what REST knows of them is compared with what was published.
+
+A named thread asks after every (re)connection of the order stream, shortly after that again, and
+every 30 s; the order producer makes the comparison, so that it never races the stream's own events.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+import redis
+import structlog
+
+from ..utils.redis.constants import BusNames
+from ..utils.redis.messages import OrderMessage, decode_typed, parse_rfc3339, rfc3339
+from .order_buffer import OrderBuffer, Reconciliation
+from .order_ledger import OrderLedger
+from .rest import RestRefused, RestUnavailable, TradingRest
+
+log: Final = structlog.get_logger("tickerbus.reconcile")
+
+PERIOD_S: Final = 30.0
+SECOND_LOOK_S: Final = 3.0  # after a reconnect: what was under way at the first look
+OVERLAP_S: Final = 60.0
+IN_FLIGHT_S: Final = 2.0  # the stream may be about to tell what is younger
+_RETRY_S: Final = 1.0
+_MAX_SINGLE_ORDERS: Final = 20
+_PAGE: Final = 500
+
+
+class Reconciler:
+    """Asks REST. `live` is called when the order stream is (again) up; everything else happens in
+    its own thread."""
+
+    name = "reconciler"
+
+    def __init__(
+        self,
+        rest: TradingRest,
+        buffer: OrderBuffer,
+        open_orders: Callable[[], set[str]],
+        client: redis.Redis,
+        names: BusNames,
+        also: Callable[[], None],
+    ) -> None:
+        """`also` is called at each turn, in this thread: what else needs REST now and then."""
+        self.counters: Counter[str] = Counter()
+        self._rest, self._buffer, self._open_orders = rest, buffer, open_orders
+        self._client, self._names, self._also = client, names, also
+        self._since_ns = 0
+        self._live: tuple[int, int] | None = None  # (connection, since when)
+        self._wake = threading.Condition()
+        self._asked_again = self._retry = False
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    def start(self) -> None:
+        self._since_ns = self._load_since()
+        self._thread.start()
+
+    def live(self, connection: int) -> None:
+        """The order stream is up: what it missed is to be found before entries are safe."""
+        with self._wake:
+            self._live = (connection, time.time_ns())
+            self._asked_again = True
+            self._wake.notify()
+
+    def done(self, reconciliation: Reconciliation) -> None:
+        """Everything of it is published: the next one begins from there."""
+        self._since_ns = reconciliation.asked_ns
+        try:
+            self._client.set(self._names.BROKER_RECONCILED, rfc3339(reconciliation.asked_ns))
+        except redis.RedisError as error:
+            log.warning("reconcile.moment_not_saved", error=str(error))
+
+    def begin_stop(self) -> None:
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether it ended within the time."""
+        if self._thread.ident is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        wait_s = PERIOD_S
+        while self._sleep(wait_s):
+            self._also()
+            with self._wake:
+                fresh, self._asked_again = self._asked_again, False
+                live = self._live
+            if live is None:
+                continue
+            try:
+                self._buffer.put(self._ask(*live))
+                wait_s = SECOND_LOOK_S if fresh else PERIOD_S
+            except (RestUnavailable, RestRefused, ValueError, KeyError) as error:
+                self.counters["reconciliations_failed"] += 1
+                log.warning("reconcile.failed", error=str(error))
+                # Soon again while entries wait for it, else in the usual time.
+                wait_s = _RETRY_S if fresh else PERIOD_S
+                self._retry = fresh
+
+    def _sleep(self, wait_s: float) -> bool:
+        """Wait for the next turn; False when it is time to end."""
+        with self._wake:
+            if not self._asked_again and not self._stopping:
+                self._wake.wait(wait_s)
+            self._asked_again, self._retry = self._asked_again or self._retry, False
+            return not self._stopping
+
+    def _ask(self, connection: int, live_since_ns: int) -> Reconciliation:
+        asked_ns = time.time_ns()
+        after = rfc3339(self._since_ns - int(OVERLAP_S * 1e9))
+        fills: dict[str, list[dict[str, Any]]] = {}
+        for fill in self._rest.fills(after):
+            fills.setdefault(str(fill["order_id"]), []).append(fill)
+        orders = {str(order["id"]): order for order in self._rest.orders(after)}
+        wanted = (set(fills) | self._open_orders()) - set(orders)
+        for order_id in sorted(wanted)[:_MAX_SINGLE_ORDERS]:
+            if (order := self._rest.order(order_id)) is not None:
+                orders[order_id] = order
+        self.counters["reconciliations"] += 1
+        # The stream tells nothing of what came before it was up, and may still be about to tell
+        # what is younger than a moment.
+        return Reconciliation(
+            orders=list(orders.values()),
+            fills=fills,
+            settled_before_ns=max(live_since_ns, asked_ns - int(IN_FLIGHT_S * 1e9)),
+            connection=connection,
+            asked_ns=asked_ns,
+        )
+
+    def _load_since(self) -> int:
+        """From where the last broker left off; a first one begins now."""
+        saved: Any = self._client.get(self._names.BROKER_RECONCILED)
+        try:
+            return parse_rfc3339(saved.decode()) if saved else time.time_ns()
+        except ValueError:
+            return time.time_ns()
+
+
+def load_ledger(client: redis.Redis, names: BusNames, ledger: OrderLedger) -> int:
+    """Note all that the order journals hold; returns how many events that were."""
+    count = 0
+    for key in client.scan_iter(match=names.ORDER_LOG + "*", count=1_000):
+        start = "-"
+        while True:
+            entries: Any = client.xrange(key, min=start, count=_PAGE)
+            for _, fields in entries:
+                message = decode_typed(fields[b"m"])
+                if isinstance(message, OrderMessage):
+                    note_published(ledger, message)
+                    count += 1
+            if len(entries) < _PAGE:
+                break
+            start = "(" + entries[-1][0].decode()
+    return count
+
+
+def note_published(ledger: OrderLedger, message: OrderMessage) -> None:
+    """Note one published message."""
+    update = {"event": message.event, "order": message.order_data, **message.update}
+    ledger.note(update, recovered=message.source == "reconcile")

@@ -1,0 +1,138 @@
+"""All of the broker's connections to Alpaca: one per endpoint, opened when it is first needed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from .broker_config import BrokerConfig
+from .connection import StreamState, Upstream
+from .frame_buffer import FrameBuffer
+from .order_buffer import OrderBuffer
+from .registry import is_crypto
+from .streams import MarketStream, OrderStream, PendingChange
+
+Action: TypeAlias = Literal["subscribe", "unsubscribe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """Why a symbol is not followed."""
+
+    reason: str
+    detail: str
+
+
+class Upstreams:
+    """Stocks, crypto and orders."""
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        prices: FrameBuffer,
+        orders: OrderBuffer,
+        on_state: Callable[[str, StreamState], None],
+        on_lost: Callable[[str, int, str], None],
+    ) -> None:
+        self.market: dict[str, MarketStream] = {}
+        self.orders: OrderStream | None = None
+        self._config, self._prices, self._orders = config, prices, orders
+        self._on_state, self._on_lost = on_state, on_lost
+
+    def open_market(self, name: str) -> MarketStream:
+        """The connection for `stocks` or `crypto`, opened if it is not."""
+        stream = self.market.get(name)
+        if stream is None:
+            crypto = name == "crypto"
+            stream = self.market[name] = MarketStream(
+                self._config.crypto if crypto else self._config.stocks,
+                "crypto" if crypto else self._config.feed,
+                self._prices,
+                lambda state: self._on_state(name, state),
+                self._on_lost,
+            )
+            stream.start()
+        return stream
+
+    def open_orders(self) -> OrderStream:
+        self.orders = OrderStream(
+            self._config.orders, self._orders, lambda state: self._on_state("orders", state)
+        )
+        self.orders.start()
+        return self.orders
+
+    def all(self) -> list[tuple[str, Upstream]]:
+        streams: list[tuple[str, Upstream]] = list(self.market.items())
+        if self.orders is not None:
+            streams.append(("orders", self.orders))
+        return streams
+
+    def market_of(self, ticker: str) -> MarketStream:
+        return self.open_market("crypto" if is_crypto(ticker) else "stocks")
+
+    def request(
+        self, action: Action, channels: Mapping[str, frozenset[str]]
+    ) -> list[tuple[MarketStream, PendingChange]]:
+        """Ask for a change (ticker -> Alpaca's channels); each stream answers for its own."""
+        by_stream: dict[MarketStream, dict[str, frozenset[str]]] = {}
+        for ticker, wanted in channels.items():
+            by_stream.setdefault(self.market_of(ticker), {})[ticker] = wanted
+        return [(stream, stream.change(action, wanted)) for stream, wanted in by_stream.items()]
+
+    def request_and_wait(
+        self, action: Action, channels: Mapping[str, frozenset[str]], timeout_s: float
+    ) -> dict[str, Rejection]:
+        """Ask, and wait for the answers. Returns why, for each ticker that was not changed."""
+        deadline = time.monotonic() + timeout_s
+        rejections: dict[str, Rejection] = {}
+        for stream, change in self.request(action, channels):
+            change.wait(max(0.0, deadline - time.monotonic()))
+            stream.forget(change)
+            rejections.update(_rejections(change))
+        return rejections
+
+    def begin_close(self) -> None:
+        for _, stream in self.all():
+            stream.begin_close()
+
+    def join(self, deadline: float) -> list[str]:
+        """Wait for the threads until `deadline` (monotonic); returns those that did not end.
+
+        One that still waits for a connection to open holds nothing, and ends by itself.
+        """
+        return [
+            stream.thread_name
+            for _, stream in self.all()
+            if not stream.join(max(0.0, deadline - time.monotonic()))
+            and stream.state.state != "CONNECTING"
+        ]
+
+
+def channels_of(ticker: str, data: Iterable[str], *, with_statuses: bool) -> frozenset[str]:
+    """Kinds of data as Alpaca's channels. A followed stock's trading statuses always come too."""
+    extra = {"statuses"} if with_statuses and not is_crypto(ticker) else set()
+    return frozenset(data) | extra
+
+
+_REASONS: Final = {
+    400: "unknown_ticker",
+    405: "symbol_limit",
+    409: "insufficient_subscription",
+    410: "insufficient_subscription",
+}
+
+
+def _rejections(change: PendingChange) -> dict[str, Rejection]:
+    found = {
+        ticker: Rejection(
+            reason=_REASONS.get(code, "upstream_unavailable"),
+            detail=f"Alpaca: {code} {message}" if code else f"Alpaca: {message}",
+        )
+        for ticker, (code, message) in change.rejected.items()
+    }
+    for ticker in change.open:
+        detail = "Alpaca did not acknowledge it in time"
+        found[ticker] = Rejection(reason="upstream_unavailable", detail=detail)
+    return found

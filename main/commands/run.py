@@ -1,0 +1,201 @@
+"""`demo` and `up`: the whole road on one machine, with whatever is missing embedded."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Final
+
+import typer
+from rich.live import Live
+from rich.markup import escape
+
+from ..demo import Check, Demo, client_id_of, failures
+from ..stack import Stack, StackConfig, Trading
+from .common import (
+    DEMO_TICKERS,
+    Mistake,
+    Rate,
+    RedisPort,
+    SimPort,
+    Tickers,
+    console,
+    ended_by_signals,
+    errors,
+    open_settings,
+    parse_tickers,
+    program,
+)
+
+FRAME_S: Final = 0.125
+RATE: Final = 5.0
+HINT: Final = "Ctrl-C ends it and everything it started"
+
+Trade = Annotated[
+    bool,
+    typer.Option(
+        "--trade", help="Let scale_t trade on the given PAPER account too, not only on the local."
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print what the parts log.")]
+
+
+def demo(
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="End by itself after so many seconds.")
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="No table: a summary at the end. For scripts.")
+    ] = False,
+    tickers: Tickers = DEMO_TICKERS,
+    redis_port: RedisPort = None,
+    sim_port: SimPort = None,
+    rate: Rate = RATE,
+    trade: Trade = False,
+    verbose: Verbose = False,
+) -> None:
+    """See the whole road work.
+
+    Redis, Alpaca, broker, a scale_t that trades, and a live table of what comes through Redis.
+    A given Redis (REDIS_URL or REDIS_HOST) and given Alpaca keys are used; only what is missing
+    is embedded. With --seconds, exit code 0 means that every part of the road worked.
+    """
+    config = _stack_config(tickers, redis_port, sim_port, rate, trade)
+    running = Demo(config, _say, _hear if verbose else None)
+    show_table = console.is_terminal and not plain
+    with ended_by_signals():
+        try:
+            running.start()
+            interrupted = _show(running, seconds, show_table)
+            checks = running.checks()
+        except KeyboardInterrupt:
+            return
+        finally:
+            running.stop()
+    _conclude(checks, interrupted, show_table and seconds is None)
+
+
+def _show(running: Demo, seconds: float | None, show_table: bool) -> bool:
+    """Until the time is over, a part ended by itself, or Ctrl-C (then True)."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    try:
+        if not show_table:
+            while not _is_over(running, deadline):
+                time.sleep(FRAME_S)
+            return False
+        with Live(console=console, auto_refresh=False) as live:
+            while not _is_over(running, deadline):
+                live.update(running.picture(console.width, HINT), refresh=True)
+                time.sleep(FRAME_S)
+            live.update(running.picture(console.width), refresh=True)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _is_over(running: Demo, deadline: float | None) -> bool:
+    in_time = deadline is None or time.monotonic() < deadline
+    return not in_time or bool(running.stack.deaths())
+
+
+def _conclude(checks: list[Check], interrupted: bool, quiet: bool) -> None:
+    failed = failures(checks)
+    if not quiet or failed:
+        _print_summary(checks)
+    if interrupted or not failed:
+        return
+    parts = ", ".join(check.part for check in failed)
+    raise Mistake(f"This part of the road did not work: {parts}", exit_code=1)
+
+
+def _print_summary(checks: list[Check]) -> None:
+    words = {True: "[green]ok[/green]     ", False: "[bold red]FAILED[/bold red] ", None: "skipped"}
+    for check in checks:
+        console.print(f"{words[check.worked]} {check.part:<11} {escape(check.detail)}")
+
+
+def up(
+    tickers: Tickers = DEMO_TICKERS,
+    redis_port: RedisPort = None,
+    sim_port: SimPort = None,
+    rate: Rate = RATE,
+    trade: Trade = False,
+    verbose: Verbose = False,
+) -> None:
+    """The same without the table, to play with.
+
+    Prints where Redis and the local Alpaca listen, and three commands to try.
+    """
+    config = _stack_config(tickers, redis_port, sim_port, rate, trade)
+    stack = Stack(config, _say, _hear if verbose else None)
+    with ended_by_signals():
+        try:
+            stack.start()
+            stack.start_consumer()
+            console.print(_invitation(stack, config), markup=False)
+            while not (deaths := stack.deaths()):
+                time.sleep(FRAME_S)
+            raise Mistake("\n".join(deaths), exit_code=1)
+        except KeyboardInterrupt:
+            return
+        finally:
+            stack.stop()
+
+
+def _invitation(stack: Stack, config: StackConfig) -> str:
+    redis, me = stack.redis, program()
+    given = f"REDIS_URL=redis://{redis.host}:{redis.port} " if stack.embeds_redis else ""
+    lines = ["", f"Redis         {redis.address.removesuffix('/0')}"]
+    if stack.embeds_alpaca:
+        lines.append(f"local Alpaca  127.0.0.1:{stack.sim_port} (keys: local / local-secret)")
+    first, last = config.tickers[0], config.tickers[-1]
+    lines += [
+        "",
+        "Try in a second terminal:",
+        f"  {given}{me} watch {first} {last}" if first != last else f"  {given}{me} watch {first}",
+        f"  {given}{me} status",
+        f"  redis-cli -p {redis.port} SUBSCRIBE TICKER_UPDATES_{first}",
+        "",
+        HINT,
+    ]
+    return "\n".join(lines)
+
+
+def _stack_config(
+    tickers: str, redis_port: int | None, sim_port: int | None, rate: float, trade: bool
+) -> StackConfig:
+    settings = open_settings()
+    wanted = parse_tickers(tickers)
+    if settings.alpaca_symbol_limit and len(wanted) > settings.alpaca_symbol_limit:
+        raise Mistake(
+            f"{len(wanted)} tickers, but ALPACA_SYMBOL_LIMIT is {settings.alpaca_symbol_limit}, "
+            "the free plan's; 0 means no limit"
+        )
+    return StackConfig(
+        settings=settings,
+        tickers=wanted,
+        rate=rate,
+        redis_port=redis_port,
+        sim_port=sim_port,
+        trading=trading_of(wanted),
+        trade_given_account=trade and settings.alpaca_paper,
+    )
+
+
+def trading_of(tickers: tuple[str, ...]) -> Trading | None:
+    """A busy ladder on the first stock, so that a viewer sees orders fill."""
+    stock = next((ticker for ticker in tickers if "/" not in ticker), None)
+    if stock is None:
+        return None
+    client_id = client_id_of("scale-t-demo")
+    arguments = ("--ticker", stock, "--max-position", "100", "--client-id", client_id)
+    return Trading(ticker=stock, client_id=client_id, arguments=arguments)
+
+
+def _say(words: str) -> None:
+    console.print(words, markup=False)
+
+
+def _hear(part: str, line: str) -> None:
+    errors.print(f"{part} | {line}", markup=False)
+    sys.stderr.flush()

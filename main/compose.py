@@ -1,0 +1,25 @@
+"""The compose file, made from one template: `python -m main compose`."""
+
+from __future__ import annotations
+
+from importlib import resources
+from string import Template
+from typing import Final
+
+from .settings import Settings
+
+FILE_NAME: Final = "docker-compose.generated.yml"
+# Where Redis is, the compose file says itself; the rest of the settings it hands on.
+NOT_HANDED_ON: Final = ("redis_",)
+
+
+def compose_text() -> str:
+    """The whole file, ending with a newline."""
+    template = resources.files(__package__).joinpath("compose.template").read_text("utf-8")
+    return Template(template).substitute(settings=_handed_on())
+
+
+def _handed_on() -> str:
+    # A name without a value takes the shell's or .env's; where neither has it, it stays unset.
+    names = [name.upper() for name in Settings.model_fields if not name.startswith(NOT_HANDED_ON)]
+    return "\n".join(f"    {name}:" for name in names)

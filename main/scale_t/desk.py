@@ -1,0 +1,101 @@
+"""The thread that sends orders: REST is slow, and whoever reads the bus must never wait for it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import structlog
+
+from .intents import Cancel, Intent, Place
+from .venue import Answer, Lost, OrderData, Venue, VenueFailed
+
+log: Final = structlog.get_logger("tickerbus.scale_t")
+
+CAPACITY: Final = 4  # what finds no room stays a wish of the ladder, and is wanted again
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOpen:
+    """Ask which orders work; `expected` are those that should, when asked."""
+
+    expected: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """Alpaca's open orders, or None where there was no answer."""
+
+    orders: list[OrderData] | None
+
+
+Job: TypeAlias = Intent | ListOpen
+OnAnswer: TypeAlias = Callable[[Job, Answer | Listed], object]
+
+
+class OrderDesk:
+    """Does one job after the other on its own thread, and reports each outcome."""
+
+    def __init__(self, venue: Venue, ticker: str, on_answer: OnAnswer) -> None:
+        self._venue, self._ticker, self._on_answer = venue, ticker, on_answer
+        self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=CAPACITY + 1)
+        self._undone = 0
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="order-desk", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def room(self) -> int:
+        """How many more jobs it takes now."""
+        return CAPACITY - self._undone
+
+    @property
+    def idle(self) -> bool:
+        return self._undone == 0
+
+    def submit(self, job: Job) -> None:
+        """Only as long as there is `room`."""
+        with self._lock:
+            self._undone += 1
+        self._jobs.put_nowait(job)
+
+    def stop(self, timeout_s: float) -> bool:
+        """False if a request still hangs; its thread does not keep the program from ending."""
+        try:
+            self._jobs.put_nowait(None)
+        except queue.Full:
+            return False
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                answer = self._do(job)
+            except Exception as error:  # a supervisor: no fault here may end the desk in silence
+                log.exception("scale_t.request_failed", job=job)
+                answer = Lost(reason=repr(error))
+            self._on_answer(job, answer)
+            with self._lock:
+                self._undone -= 1
+
+    def _do(self, job: Job) -> Answer | Listed:
+        if isinstance(job, Place):
+            return self._venue.place(job)
+        if isinstance(job, Cancel):
+            return self._venue.cancel(job.order_id)
+        if isinstance(job, ListOpen):
+            return self._list()
+        return self._venue.look_up(job.client_order_id)
+
+    def _list(self) -> Listed:
+        try:
+            return Listed(orders=self._venue.open_orders(self._ticker))
+        except VenueFailed as error:
+            log.warning("scale_t.refresh_failed", error=str(error))
+            return Listed(orders=None)
