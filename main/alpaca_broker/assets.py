@@ -43,7 +43,9 @@ class AssetList:
         self._unknown = {t: s for t, s in self._unknown.items() if now - s < _ASK_AGAIN_S}
         new = [t for t in wanted if t not in self._known and t not in self._unknown]
         if len(new) > _ONE_BY_ONE:
-            self._known.update({asset.symbol: asset for asset in self._rest.assets()})
+            for asset_class in {_class_of(ticker) for ticker in new}:
+                listed = self._rest.assets(asset_class)
+                self._known.update({asset.symbol: asset for asset in listed})
             self._unknown.update(dict.fromkeys((t for t in new if t not in self._known), now))
         else:
             for ticker in new:
@@ -61,8 +63,7 @@ class AssetList:
         asset = self._known.get(ticker)
         if asset is None:
             return "unknown_ticker"
-        expected = "crypto" if is_crypto(ticker) else "us_equity"
-        return None if asset.asset_class == expected else "unsupported_asset_class"
+        return None if asset.asset_class == _class_of(ticker) else "unsupported_asset_class"
 
     def pair(self, symbol: str) -> str:
         """`BTC/USD` for the `BTCUSD` of a crypto order."""
@@ -76,6 +77,10 @@ class AssetList:
             except (RestUnavailable, RestRefused) as error:
                 log.warning("assets.pairs_unknown", error=str(error))
         return self._pairs.get(symbol) or _split_pair(symbol)
+
+
+def _class_of(ticker: str) -> str:
+    return "crypto" if is_crypto(ticker) else "us_equity"
 
 
 def _split_pair(symbol: str) -> str:

@@ -25,7 +25,7 @@ from ..utils.redis.subscriber import RedisSubscriber
 from .broker_config import BrokerConfig
 from .connection import StreamState
 from .errors import BrokerNotReady, BrokerRefused, ThreadsStillRunning
-from .frame_buffer import Break, Item
+from .frame_buffer import Item
 from .heartbeat import Heartbeat
 from .leadership import Leadership, Standing
 from .lifecycle import ENDED, WORKING, Lifecycle, State
@@ -35,7 +35,7 @@ from .parts import Parts, make_parts
 from .producers import OrderProducer, PriceProducer
 from .rate_limit import RateLimiter
 from .reconcile import load_ledger
-from .recovery import journal_ages
+from .recovery import journal_ages, restart_breaks
 from .registration_requests import read_request
 from .registry import Registry
 from .rest import Account, RestRefused, RestUnavailable
@@ -119,6 +119,7 @@ class AlpacaBroker:
         self._lifecycle.move(State.STARTING)
         self._error = None
         self._ending.clear()
+        self._stuck = []
         self._status.begin()
         self._thread = threading.Thread(target=self._live, name="lifecycle", daemon=True)
         self._thread.start()
@@ -162,7 +163,9 @@ class AlpacaBroker:
             self._heartbeat.start()
             while self._run_once(self._need_parts()):
                 log.warning("broker.superseded", reason=self.reason)
-                self._parts = self._connect_redis()
+                self._parts = None
+                while self._parts is None and not self._ending.is_set():
+                    self._parts = self._try_redis()
         except BrokerRefused as refusal:
             self._error = refusal
             self._refuse(str(refusal))
@@ -233,6 +236,15 @@ class AlpacaBroker:
                 f"Redis at {self.config.redis.address} cannot carry the bus:\n{listed}"
             )
         return parts
+
+    def _try_redis(self) -> Parts | None:
+        """The same for a broker that once ran: it waits for Redis, and does not end."""
+        try:
+            return self._connect_redis()
+        except (RedisUnavailable, BrokerNotReady) as error:
+            log.warning("broker.waits_for_redis", error=str(error))
+            self._ending.wait(1.0)
+            return None
 
     def _find_account(self) -> bool:
         """Whose orders these are; False when it is time to end."""
@@ -330,11 +342,7 @@ class AlpacaBroker:
         pending: list[PendingChange] = []
         if wanted:
             log.info("registrations.restored", tickers=len(wanted))
-            now_ns = time.time_ns()
-            for ticker, since_ns in journal_ages(parts.redis, parts.names, wanted).items():
-                pause = Break(
-                    symbols=(ticker,), from_ns=since_ns, to_ns=now_ns, cause="broker_restart"
-                )
+            for pause in restart_breaks(journal_ages(parts.redis, parts.names, wanted)):
                 parts.prices.put_note(pause)
             channels = {t: channels_of(t, data, with_statuses=True) for t, data in wanted.items()}
             pending = [change for _, change in parts.upstreams.request("subscribe", channels)]
@@ -584,7 +592,8 @@ class AlpacaBroker:
             self._status.publish()
 
     def _keep_leadership(self, parts: Parts) -> None:
-        assert parts.leadership is not None
+        if parts.leadership is None:
+            return  # not brought up yet: Alpaca is not reached
         try:
             standing = parts.leadership.renew()
             if standing is Standing.RETAKEN:

@@ -172,6 +172,21 @@ class _Budget:
         return self._deadline - time.monotonic()
 
 
+def restart_breaks(ages: Mapping[str, int]) -> list[Break]:
+    """What a broker's absence interrupted (`ages`: ticker -> its last message, Unix ns).
+
+    Those that can be refilled are asked for together: one from the earliest on, not a call each.
+    """
+    now_ns = time.time_ns()
+    recent = [t for t, since_ns in ages.items() if now_ns - since_ns <= MAX_SPAN_S * 10**9]
+    groups = [(recent, min(ages[ticker] for ticker in recent))] if recent else []
+    groups += [([ticker], since_ns) for ticker, since_ns in ages.items() if ticker not in recent]
+    return [
+        Break(symbols=tuple(tickers), from_ns=from_ns, to_ns=now_ns, cause="broker_restart")
+        for tickers, from_ns in groups
+    ]
+
+
 def journal_ages(client: redis.Redis, names: BusNames, symbols: Iterable[str]) -> Mapping[str, int]:
     """For each ticker with a journal, the Unix time in ns of its last message."""
     found: dict[str, int] = {}

@@ -148,11 +148,9 @@ class TradingRest(Rest):
         except RestUnknown:
             return None
 
-    def assets(self, asset_class: str | None = None) -> list[Asset]:
-        """All active assets: some 11,000 stocks and 60 pairs."""
-        query: dict[str, Any] = {"status": "active"}
-        if asset_class:
-            query["asset_class"] = asset_class
+    def assets(self, asset_class: str) -> list[Asset]:
+        """All active assets of `us_equity` (some 11,000) or `crypto` (some 60)."""
+        query = {"status": "active", "asset_class": asset_class}
         return self._json(f"/v2/assets?{urlencode(query)}", list[Asset])
 
     def orders(self, after: str | None, status: str = "all") -> list[dict[str, Any]]:

@@ -273,9 +273,10 @@ def order_messages(
 
 def _order_symbols(order: Mapping[str, Any], pair: Callable[[str], str]) -> list[str]:
     symbol, legs = order.get("symbol"), order.get("legs")
-    if not symbol and isinstance(legs, list) and legs:
+    if not symbol and isinstance(legs, list):
         symbols = [leg.get("symbol") for leg in legs if isinstance(leg, dict)]
-        return list(dict.fromkeys(map(route_order_symbol, symbols)))
+        if symbols:
+            return list(dict.fromkeys(map(route_order_symbol, symbols)))
     if order.get("asset_class") == "crypto" and isinstance(symbol, str):
         symbol = pair(symbol)
     return [route_order_symbol(symbol)]

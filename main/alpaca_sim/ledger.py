@@ -67,9 +67,9 @@ class Ledger:
 
     def split(self, symbol: str, new_per_old: Decimal) -> None:
         """Multiply a position's quantity; its cost stays. Quantities round to nine decimals."""
+        price = self.price_of(symbol)
         self._quotes.pop(symbol, None)
-        if symbol in self._marks:
-            self._marks[symbol] = ROUNDING.divide(self._marks[symbol], new_per_old)
+        self._marks[symbol] = ROUNDING.divide(price, new_per_old)
         position = self._positions.get(symbol)
         if position is None:
             return
@@ -80,11 +80,10 @@ class Ledger:
 
     def rename(self, old: str, asset: Asset) -> None:
         """A ticker's new name: the position goes with it."""
-        position = self._positions.pop(old, None)
-        mark = self._marks.pop(old, None)
+        self._marks[asset.symbol] = self.price_of(old)
+        self._marks.pop(old, None)
         self._quotes.pop(old, None)
-        if mark is not None:
-            self._marks[asset.symbol] = mark
+        position = self._positions.pop(old, None)
         if position is not None:
             position.asset = asset
             self._positions[asset.symbol] = position

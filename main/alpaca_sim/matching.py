@@ -44,6 +44,13 @@ class Quote(NamedTuple):
         return max(self.bid, self.ask)
 
 
+class Collars(NamedTuple):
+    """How far above its stop price a triggered buy stop may trade, as fractions."""
+
+    below_50: Decimal
+    from_50: Decimal
+
+
 def tick_of(price: Decimal, *, is_crypto: bool) -> Decimal:
     """The smallest step of a price."""
     if is_crypto:
@@ -113,14 +120,23 @@ def trail(order: Order, quote: Quote) -> None:
     order.stop_price = max(stop.quantize(tick, ROUND_HALF_EVEN, context=ROUNDING), tick)
 
 
-def collar_of(order: Order, below_50: Decimal, from_50: Decimal) -> Decimal | None:
+def trigger(order: Order, quote: Quote, collars: Collars) -> None:
+    """Turn a stop whose price is reached into the market or limit order that it waits to be."""
+    if not order.awaits_trigger:
+        return
+    if order.type == "trailing_stop":
+        trail(order, quote)
+    if is_triggered(order, quote):
+        order.is_triggered = True
+        order.collar = _collar_of(order, collars)
+
+
+def _collar_of(order: Order, collars: Collars) -> Decimal | None:
     """The limit that a triggered buy stop gets; sales and stop limits get none."""
-    if order.type not in {"stop", "trailing_stop"} or order.side == "sell":
-        return None
     stop = order.stop_price
-    if stop is None:
+    if stop is None or order.type not in {"stop", "trailing_stop"} or order.side == "sell":
         return None
-    rate = below_50 if stop < _FIFTY else from_50
+    rate = collars.below_50 if stop < _FIFTY else collars.from_50
     tick = tick_of(stop, is_crypto=order.is_crypto)
     limit = ROUNDING.multiply(stop, _ONE + rate)
     return limit.quantize(tick, ROUND_HALF_EVEN, context=ROUNDING)

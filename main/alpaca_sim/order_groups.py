@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .matching import Quote, is_triggered
+from .matching import Quote, is_triggered, trigger
 from .orders import Order, OrderGroup
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def after_execution(desk: OrderDesk, order: Order, now_ns: int) -> None:
             desk.end(sibling, "canceled", now_ns)
         elif sibling.qty is not None:
             sibling.qty = sibling.filled_qty + order.leaves_qty
-    desk.settle(group.exits)
+    desk.settle(*group.exits)
 
 
 def after_end(desk: OrderDesk, order: Order, event: str, now_ns: int) -> None:
@@ -53,7 +53,7 @@ def activate(desk: OrderDesk, group: OrderGroup, now_ns: int) -> None:
         desk.start_work(waiting[0], now_ns)
     for stop_loss in waiting[1:]:
         watch(desk, stop_loss)
-    desk.settle(group.exits)
+    desk.settle(*group.exits)
 
 
 def watch(desk: OrderDesk, stop_loss: Order) -> None:
@@ -82,7 +82,7 @@ def _start_stop_loss(desk: OrderDesk, stop_loss: Order, quote: Quote, now_ns: in
     siblings = group.sibling_exits(stop_loss) if group is not None else []
     for sibling in siblings:
         desk.move(sibling, "canceled", now_ns)
-    desk.trigger(stop_loss, quote)
+    trigger(stop_loss, quote, desk.config.collars)
     desk.start_work(stop_loss, now_ns)
 
 
@@ -95,4 +95,4 @@ def swap(desk: OrderDesk, old: Order, new: Order) -> None:
     group.put_in_place_of(old, new)
     watched = desk.watched_stops.get(new.symbol, [])
     desk.watched_stops[new.symbol] = [new if order is old else order for order in watched]
-    desk.settle(group.exits)
+    desk.settle(*group.exits)

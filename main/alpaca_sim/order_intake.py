@@ -17,6 +17,7 @@ from .margin import held_qty
 from .new_york_day import day_order_expires_ns
 from .order_desk import OrderDesk
 from .order_request import Change, OrderClass, Ticket, check_prices
+from .order_requests import request_cancel, request_replace
 from .order_states import is_legal
 from .orders import GroupKind, Order, OrderGroup, OrderType, Side, TimeInForce
 from .refusals import insufficient_qty, invalid, unprocessable
@@ -154,7 +155,7 @@ class OrderIntake:
             raise unprocessable("order pending cancel")
         if order.status == "pending_replace" and not at_once:
             raise unprocessable("order is not cancelable")
-        self._desk.request_cancel(order, now_ns, at_once=at_once)
+        request_cancel(self._desk, order, now_ns, at_once=at_once)
 
     # ---- replace -------------------------------------------------------------------------
 
@@ -175,7 +176,7 @@ class OrderIntake:
         new = self._build(ticket, old.asset, admitted, now_ns)
         new.replaces = old.id
         new.hwm = old.hwm if change.trail is None else None
-        self._desk.request_replace(old, new, now_ns)
+        request_replace(self._desk, old, new, now_ns)
         return new
 
     def _admit_replacement(self, old: Order, ticket: Ticket) -> Admitted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .config import SessionPhase
+from .order_trading import auction
 
 if TYPE_CHECKING:
     from .order_desk import OrderDesk
@@ -47,7 +48,7 @@ def _send_waiting(desk: OrderDesk, now_ns: int) -> None:
 def _closing_auction(desk: OrderDesk, now_ns: int) -> None:
     for order in desk.store.open_orders():
         if order.time_in_force == "cls":
-            desk.auction(order, now_ns)
+            auction(desk, order, now_ns)
 
 
 def _expire(desk: OrderDesk, now_ns: int, *, extended: bool) -> None:

@@ -9,13 +9,15 @@ from decimal import Decimal
 from typing import Literal
 
 from .assets import Asset
-from .order_states import CLOSED, OPEN
+from .order_states import OPEN
 from .wire_numbers import EXACT, NINE_PLACES, ROUNDING, ZERO
 
 Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit", "stop", "stop_limit", "trailing_stop"]
 TimeInForce = Literal["day", "gtc", "opg", "cls", "ioc", "fok"]
 GroupKind = Literal["bracket", "oco", "oto"]
+# These trade in an auction only.
+AUCTION_TIMES = frozenset({"opg", "cls"})
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -270,8 +272,3 @@ class OrderFilter:
         if self.nested and order.group is not None and not is_leg(order):
             is_open = any(member.is_open for member in order.group.members())
         return is_open == (self.status == "open")
-
-
-def is_ended(order: Order) -> bool:
-    """Whether nothing but a late rejection of a request can follow."""
-    return order.status in CLOSED or order.filled_ns is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING
 
 from .assets import Asset
@@ -11,7 +11,7 @@ from .data_rest import DataRest
 from .data_session import keys_of_headers
 from .errors import rest_error
 from .limits import RateVerdict, RateWindow
-from .trading_hours import clock_wire, local_date
+from .trading_hours import clock_wire
 from .venue_config import Reply
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class RestApi:
             case ("GET", ["v2", "clock"]):
                 return Reply(status=200, body=self._clock(now_ns))
             case ("GET", ["v2", "calendar"]):
-                return self._calendar(query, now_ns)
+                return self._calendar(query)
             case ("GET", ["v2", "assets"]):
                 return self._assets(query)
             case ("GET", ["v2", "assets", name]) if not name.startswith("fixed_income/"):
@@ -92,15 +92,12 @@ class RestApi:
         wire = clock_wire(self._sim.hours, now_ns)
         return wire | {"is_open": self._sim.market.phase == "regular"}
 
-    def _calendar(self, query: Query, now_ns: int) -> Reply:
-        today = local_date(now_ns)
+    def _calendar(self, query: Query) -> Reply:
         try:
             start = date.fromisoformat(query.get("start", "")[:10] or _CALENDAR_FIRST.isoformat())
             end = date.fromisoformat(query.get("end", "")[:10] or _CALENDAR_LAST.isoformat())
         except ValueError:
             return Reply(status=422, body=rest_error(42210000, "invalid date format"))
-        if "start" not in query and "end" not in query:
-            start, end = today, today + timedelta(days=365)
         start, end = max(start, _CALENDAR_FIRST), min(end, _CALENDAR_LAST)
         return Reply(status=200, body=[d.to_wire() for d in self._sim.hours.days(start, end)])
 

@@ -16,7 +16,7 @@ class Schedule:
         self._entered = 0
 
     def at(self, due_ns: int, step: Step) -> None:
-        """Run `step(now_ns)` once time has come to `due_ns`."""
+        """Run `step(due_ns)` once time has come to `due_ns`."""
         self._entered += 1
         heappush(self._heap, (due_ns, self._entered, step))
 
@@ -25,6 +25,7 @@ class Schedule:
         return self._heap[0][0] if self._heap else None
 
     def run_due(self, now_ns: int) -> None:
-        """Run everything that is due, also what these steps make due."""
+        """Run everything that is due, also what these steps make due, each at its own time."""
         while self._heap and self._heap[0][0] <= now_ns:
-            heappop(self._heap)[2](now_ns)
+            due_ns, _, step = heappop(self._heap)
+            step(due_ns)

@@ -87,6 +87,11 @@ class SimServer:
             if runner is not None:
                 await runner.cleanup()
 
+    def listens_on(self) -> list[tuple[str, int]]:
+        """The addresses of the door and of the control API."""
+        runners = [runner for runner in (self._runner, self._control) if runner is not None]
+        return [(str(host), int(port)) for runner in runners for host, port in runner.addresses]
+
     def now_ns(self) -> int:
         """The simulator's time."""
         return self.clock.now_ns()

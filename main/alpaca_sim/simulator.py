@@ -25,6 +25,7 @@ from .trading_hours import TradingHours, hours_for
 from .venue_config import Reply
 
 _HALF_MINUTE_NS = 30_000_000_000
+_MARKS_MADE_UP_NS = 20 * _HALF_MINUTE_NS
 
 
 class Simulator:
@@ -67,7 +68,7 @@ class Simulator:
         self._follow_the_hours(now_ns)
         self.market.advance(now_ns)
         self._play(now_ns)
-        if now_ns >= self._next_mark_ns:
+        while now_ns >= self._next_mark_ns:
             self._close_bars(now_ns)
         self.hub.release_delayed(now_ns)
         self.desk.advance(now_ns)
@@ -116,7 +117,7 @@ class Simulator:
 
     def _close_bars(self, now_ns: int) -> None:
         mark, self._next_mark_ns = self._next_mark_ns, self._next_mark_ns + _HALF_MINUTE_NS
-        if now_ns - mark > 2 * _HALF_MINUTE_NS:  # the clock was stepped
+        if now_ns - mark > _MARKS_MADE_UP_NS:  # the clock was stepped far
             self._next_mark_ns = now_ns - now_ns % _HALF_MINUTE_NS + _HALF_MINUTE_NS
         bars = self.history.bars
         if mark % (2 * _HALF_MINUTE_NS):

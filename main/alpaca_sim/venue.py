@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from . import order_sessions, venue_hooks
+from . import order_sessions, order_trading, venue_hooks
 from .account_wire import Yesterday, account_to_wire, position_to_wire
 from .activities import ActivityLog
 from .admission import Admission
@@ -74,7 +74,9 @@ class TradingVenue:
     ) -> None:
         """A new best bid and offer; fills and triggers what it reaches."""
         self._begin(now_ns)
-        self.desk.on_quote(symbol, Quote(bid, ask, bid_size, ask_size, now_ns), now_ns)
+        order_trading.on_quote(
+            self.desk, symbol, Quote(bid, ask, bid_size, ask_size, now_ns), now_ns
+        )
         self.desk.schedule.run_due(now_ns)
 
     def advance(self, now_ns: int) -> None:

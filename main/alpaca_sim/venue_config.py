@@ -7,10 +7,13 @@ from decimal import Decimal
 from typing import Literal
 
 from .config import SessionPhase
+from .matching import Collars
 
 MILLISECOND = 1_000_000
 SECOND = 1_000 * MILLISECOND
 DAY = 86_400 * SECOND
+
+PAPER_COLLARS = Collars(below_50=Decimal("0.04"), from_50=Decimal("0.025"))
 
 Multiplier = Literal[1, 2, 4]
 
@@ -51,8 +54,7 @@ class VenueConfig:
     # What an order gets that comes before any quote of its symbol: it waits, or 422.
     order_without_quote: Literal["wait", "refuse"] = "wait"
     # A triggered buy stop becomes a limit this far above its stop: below 50 USD, and from 50 USD.
-    buy_stop_collar_below_50: Decimal = Decimal("0.04")
-    buy_stop_collar_from_50: Decimal = Decimal("0.025")
+    collars: Collars = PAPER_COLLARS
     gtc_lifetime_ns: int = 90 * DAY
     # Refuse opg after 9:28 and cls after 15:50 New York, until 19:00. Off for markets that
     # follow another clock.

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from .matching import tick_of
 from .order_desk import RaceOutcome
 from .order_request import parse_ticket
+from .order_requests import request_cancel
 from .order_states import TRANSITIONS, IllegalTransition
+from .order_trading import execute_now, work_soon
 from .orders import Order
 from .wire_numbers import NINE_PLACES, ROUNDING, ZERO, number
 
@@ -42,17 +44,17 @@ def inject_event(venue: TradingVenue, order_id: str, event: str, now_ns: int) ->
     if event not in TRANSITIONS:
         raise IllegalTransition(order.id, order.status, event)
     if event in _EXECUTIONS:
-        desk.execute_now(order, now_ns, part=event == "partial_fill")
+        execute_now(desk, order, now_ns, part=event == "partial_fill")
     elif event in _ENDS:
         desk.end(order, event, now_ns)
     elif event == "new":
         desk.start_work(order, now_ns)
     elif event == "pending_cancel":
-        desk.request_cancel(order, now_ns)
+        request_cancel(desk, order, now_ns)
     else:
         desk.move(order, event, now_ns)
         if event in _RESUMING:
-            desk.work_soon(order, now_ns)
+            work_soon(desk, order, now_ns)
 
 
 def lose_next_race(venue: TradingVenue, outcome: RaceOutcome, order_id: str | None) -> None:

@@ -97,7 +97,7 @@ class _Printer:
             sys.stdout.flush()
         except BrokenPipeError:
             # What is left in the buffer has nowhere to go, also not at exit.
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout = None
             self.reader_left.set()
 
 

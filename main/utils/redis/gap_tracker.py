@@ -148,8 +148,9 @@ def plan_refill(
     """What to hand over after `place`, in order and without repeats.
 
     `log` is the ticker's journal after `place`, `orders` its order journal (wanted only when not
-    `anchored`). `anchored` says that the journal still holds `place` itself: journals are trimmed
-    at their old end only, so then nothing after it was trimmed.
+    `anchored`). `anchored` says that the journal still holds `place` itself (or, if that is the
+    beginning, that nothing was ever trimmed): journals are trimmed at their old end only, so then
+    nothing after `place` is missing.
     """
     log = [entry for entry in log if entry.place > place and entry.place.epoch not in left]
     plan: list[Entry | Loss] = []
@@ -192,6 +193,4 @@ def _lost_among(place: Place, survivors: Sequence[Entry]) -> int | None:
     last = survivors[-1].place
     if last.epoch == place.epoch:
         return last.seq - place.seq - len(survivors)
-    if place == BEGINNING and last.seq == len(survivors):
-        return 0  # nothing was ever before it
     return None

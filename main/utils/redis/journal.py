@@ -13,7 +13,7 @@ from .config import CONNECTION_FAULTS, RedisConfig, Wire, pack_command
 from .constants import BusNames
 from .entries import read_journal_entry
 from .errors import RedisUnavailable
-from .gap_tracker import Entry, Loss, Place, plan_refill
+from .gap_tracker import BEGINNING, Entry, Loss, Place, plan_refill
 from .messages import PriceMessage
 from .start import Start, sortable_time
 
@@ -69,12 +69,16 @@ class Journal:
         read_log = ("XRANGE", log_key, str(place), "+", "COUNT", limit + 1)
         (found,) = self._read(read_log)
         orders: list[Entry] = []
-        anchored = bool(found) and found[0].place == place
-        if not anchored:
+        if not (anchored := self._is_anchored(place, found, log_key)):
             # Orders first: one that is written between the two reads then is in the log too.
             orders, found = self._read(("XRANGE", order_key, f"({place}", "+"), read_log)
-            anchored = bool(found) and found[0].place == place
+            anchored = self._is_anchored(place, found, log_key)
         return Refill(plan_refill(place, anchored, found, orders, left), len(found) <= limit)
+
+    def _is_anchored(self, place: Place, found: list[Entry], log_key: str) -> bool:
+        if place == BEGINNING:
+            return bool(found) and not self._was_trimmed(log_key)
+        return bool(found) and found[0].place == place
 
     def tops(self, symbols: list[str]) -> list[Place | None]:
         """The newest place in each ticker's journal."""

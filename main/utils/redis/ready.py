@@ -206,7 +206,7 @@ def _attempt(client: redis.Redis, need: Need) -> str | None:
         return _attempt_subscribe(client, need.command[1])
     try:
         if need.command[0] == "EXEC":
-            client.pipeline(transaction=True).ping().execute()
+            cast(Any, client.pipeline(transaction=True)).ping().execute()
         else:
             _run(client, *need.command)
     except (redis.exceptions.NoPermissionError, redis.exceptions.ExecAbortError) as error:

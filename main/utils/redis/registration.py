@@ -219,7 +219,8 @@ class LeaseKeeper:
         deadline = time.monotonic() + timeout_s
         self._stopping = True
         self._wake.set()
-        self._client.subscriber.unsubscribe(self._client.subscriber.names.BROKER_STATUS)
+        bus = self._client.subscriber
+        bus.unsubscribe(bus.names.BROKER_STATUS, self._on_status)
         self._thread.join(timeout_s)
         if unregister:
             try:
@@ -251,7 +252,10 @@ class LeaseKeeper:
         if reason and changed:
             log.warning("lease.rejected", ticker=ticker, reason=reason, detail=reply.detail)
             if self._on_rejected is not None:
-                self._on_rejected(reply)
+                try:
+                    self._on_rejected(reply)
+                except Exception:  # user code: it must not end the renewals
+                    log.exception("lease.callback_raised", ticker=ticker)
 
     def _on_status(self, status: object) -> None:
         if isinstance(status, BrokerStatus) and status.epoch != self._epoch:

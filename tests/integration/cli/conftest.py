@@ -36,23 +36,26 @@ class Person:
 
     def __init__(self, folder: Path) -> None:
         self._mark = uuid.uuid4().hex
-        self._folder = folder
+        self.folder, self._temporary = folder, folder / "tmp"
+        self._temporary.mkdir()
         settings = {name.upper() for name in Settings.model_fields}
         kept = {name: value for name, value in os.environ.items() if name not in settings}
         self.environment = {
             **kept,
             MARK: self._mark,
+            "TMPDIR": str(self._temporary),
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "COLUMNS": "120",
         }
+        self.was_killed = False  # by SIGKILL: nobody could tidy up
         self.program = [sys.executable, "-m", "main"]
 
     def starts(self, line: str, **environment: str) -> subprocess.Popen[str]:
         """Type a command and do not wait for its end."""
         return subprocess.Popen(
             [*self.program, *line.split()],
-            cwd=self._folder,
+            cwd=self.folder,
             env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -71,12 +74,17 @@ class Person:
 
     def _is_mine(self, process: psutil.Process) -> bool:
         try:
-            return (
-                process.environ().get(MARK) == self._mark
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            # Valkey writes its title over its environment, but it lives in its own folder of ours.
+            is_here = Path(process.cwd()).is_relative_to(self._temporary)
+            return is_here or process.environ().get(MARK) == self._mark
         except psutil.Error:
             return False
+
+    def files(self) -> list[Path]:
+        """Temporary files that are left."""
+        return list(self._temporary.iterdir())
 
 
 def ended(process: subprocess.Popen[str]) -> Ended:
@@ -121,6 +129,7 @@ def person(tmp_path: Path) -> Iterator[Person]:
     for process in left:
         process.kill()
     assert not left, f"left running: {[' '.join(process.cmdline()) for process in left]}"
+    assert not typing.files() or typing.was_killed, typing.files()
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def _wait_for_parts(person: Person, count: int) -> None:
 
 
 def test_the_plain_demo_sees_the_whole_road_work(person: Person) -> None:
-    demo = person.types(f"demo --seconds 12 --plain --tickers AAPL,MSFT,BTC/USD {_ports()}")
+    demo = person.types(f"demo --seconds 8 --plain --tickers AAPL,MSFT,BTC/USD {_ports()}")
     assert demo.code == 0, demo.out + demo.err
     assert "PAPER account …" in demo.out.splitlines()[2]
     for part in ("parts", "broker", "prices", "order new", "order fill"):
@@ -40,10 +40,10 @@ def test_the_plain_demo_sees_the_whole_road_work(person: Person) -> None:
 
 
 def test_the_demo_fails_and_says_where_when_no_price_comes(person: Person) -> None:
-    demo = person.types(f"demo --seconds 3 --plain --tickers AAPL,MSFT --rate 0 {_ports()}")
+    demo = person.types(f"demo --seconds 2 --plain --tickers AAPL,MSFT --rate 0 {_ports()}")
     assert demo.code == 1
-    assert re.search(r"^FAILED prices .*none of AAPL, MSFT", demo.out, re.M), demo.out
-    assert re.search(r"^FAILED order fill", demo.out, re.M), demo.out
+    assert re.search(r"^FAILED +prices .*none of AAPL, MSFT", demo.out, re.M), demo.out
+    assert re.search(r"^FAILED +order fill", demo.out, re.M), demo.out
     assert "did not work: prices" in demo.err
 
 
@@ -57,7 +57,7 @@ def test_the_demo_fails_and_says_which_part_ended_by_itself(person: Person) -> N
     assert "broker ended with exit code -9" in demo.out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_all_of_it_cleanly_and_in_time(person: Person, number: int) -> None:
     process = person.starts(f"demo --plain --tickers AAPL {_ports()}")
     read_until(process, "scale_t: trades")
@@ -83,6 +83,7 @@ def test_a_killed_demo_takes_everything_with_it(person: Person) -> None:
     read_until(process, "scale_t: trades")
     _wait_for_parts(person, 5)
     process.kill()
+    person.was_killed = True
     ended(process)
     deadline = time.monotonic() + ENDS_WITHIN_S
     while person.processes():

@@ -7,17 +7,15 @@ import re
 import time
 from collections.abc import Callable
 
-import psutil
 import pytest
 import redis
 
 from main.embedded_valkey import EmbeddedValkey
 
-from .conftest import ENDS_WITHIN_S, PATIENCE_S, Person, Up, free_port, interrupt, read_until
+from .conftest import ENDS_WITHIN_S, PATIENCE_S, Person, Up, ended, free_port, interrupt, read_until
 
 pytestmark = pytest.mark.integration
 
-HOST = psutil.os.uname().nodename
 
 
 @pytest.fixture
@@ -112,10 +110,10 @@ def test_watch_prints_a_line_a_message_and_lets_go_on_ctrl_c(
     assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}  META +price +[\d.]+ x \d+.*", line)
     assert any(field.startswith("META|watch@") for field in _clients(bus))
     asked_at = time.monotonic()
-    ended = interrupt(watch)
+    end = interrupt(watch)
     assert time.monotonic() - asked_at < ENDS_WITHIN_S
-    assert ended.code == 0, ended.err
-    assert "Traceback" not in ended.err
+    assert end.code == 0, end.err
+    assert "Traceback" not in end.err
     assert not any(field.startswith("META|") for field in _clients(bus))
 
 
@@ -161,10 +159,10 @@ def test_no_broker_is_said_plainly(person: Person, own_valkey: EmbeddedValkey) -
     status = person.types("status")
     assert status.code == 1
     assert "no broker: no heartbeat" in status.err
-    for line in ("register AAPL", "unregister AAPL", "watch AAPL"):
-        ended = person.types(line)
-        assert ended.code == 1, line
-        assert "no broker is listening" in ended.err
+    asking = [person.starts(f"{verb} AAPL") for verb in ("register", "unregister", "watch")]
+    for answer in map(ended, asking):
+        assert answer.code == 1
+        assert "no broker is listening" in answer.err
     assert "nobody holds a ticker" in person.types("registrations").out
 
 

@@ -91,6 +91,16 @@ class AccountOrders:
             for order in self.client.get("/orders", {"status": "open", "limit": 500})
         }
 
+    def quiet(self) -> bool:
+        """Every share held is offered, and at most one entry works."""
+        return self.offered() == self.position() and self.entries_working() <= 1
+
+    def offered(self) -> float:
+        return sum(float(qty) for name, (qty, _) in self.working().items() if "profit" in name)
+
+    def entries_working(self) -> int:
+        return sum("entry" in name for name in self.working())
+
     def position(self) -> float:
         return sum(float(each["qty"]) for each in self.client.get("/positions"))
 

@@ -17,15 +17,13 @@ from main.utils.redis.config import RedisConfig
 from main.utils.redis.messages import (
     BrokerStatus,
     OrderMessage,
-    OrderStreamStatus,
     PriceMessage,
-    PriceStreamStatus,
     RegistrationReply,
-    UpstreamStatus,
     now_rfc3339,
 )
 from main.utils.redis.publisher import RedisPublisher
 from main.utils.redis.subscriber import RedisSubscriber
+from tests.unit.scale_t.broker_status import status
 
 HEARTBEAT_S = 0.1
 
@@ -113,22 +111,7 @@ class StandInBroker:
                 self.beats += 1
 
     def _status(self) -> BrokerStatus:
-        now = now_rfc3339()
-        return BrokerStatus(
-            epoch=self.publisher.epoch,
-            state="RUNNING",
-            account_id=self.account_id,
-            paper=True,
-            timestamp=now,
-            started_at=now,
-            version="test",
-            upstream=UpstreamStatus(
-                prices=PriceStreamStatus(state="LIVE", since=now),
-                orders=OrderStreamStatus(state="LIVE", since=now, ready=self.ready),
-            ),
-            counters={},
-            journal={},
-        )
+        return status(ready=self.ready, account=self.account_id, epoch=self.publisher.epoch)
 
     def _answer(self, request: object) -> None:
         assert isinstance(request, dict)

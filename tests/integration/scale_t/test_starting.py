@@ -108,6 +108,7 @@ def test_a_name_that_cannot_be_read_is_not_guessed(
 ) -> None:
     """It begins like ours, so it is ours, but it does not say which rung."""
     buy(orders, "entry:first", 90.0)
+    wait_for(lambda: orders.all()[0]["status"] == "new")
     assert started_and_refused(orders, settings) == 1
 
 

@@ -76,7 +76,11 @@ def test_a_listen_that_was_silently_left_out_breaks_the_conversation(streams) ->
 
 @pytest.mark.parametrize("as_text", [False, True])
 def test_an_update_comes_out_verbatim_from_binary_and_text_frames(as_text: bool) -> None:
-    update = {"event": "fill", "price": "100.10", "order": {"id": "1", "notional": None, "qty": "1.50"}}
+    update = {
+        "event": "fill",
+        "price": "100.10",
+        "order": {"id": "1", "notional": None, "qty": "1.50"},
+    }
     raw = frame("trade_updates", update)
     outcomes, found = listening().receive(raw.decode() if as_text else raw)
     assert (outcomes, found) == ([], update)

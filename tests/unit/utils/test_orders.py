@@ -203,6 +203,19 @@ def test_circles_of_replacements_end() -> None:
     assert tracker.chain("a") is not None
 
 
+STATUSES = [
+    "new",
+    "accepted",
+    "partially_filled",
+    "pending_cancel",
+    "canceled",
+    "filled",
+    "replaced",
+    "rejected",
+    "a_status_of_tomorrow",
+]
+
+
 @st.composite
 def order_lives(draw: st.DrawFn) -> list[OrderMessage]:
     """Messages of a few orders that replace each other, with fills, ends and junk in between."""
@@ -211,12 +224,7 @@ def order_lives(draw: st.DrawFn) -> list[OrderMessage]:
     for _ in range(draw(st.integers(1, 12))):
         data = order_data(
             draw(st.sampled_from(ids)),
-            status=draw(
-                st.sampled_from(
-                    "new accepted partially_filled pending_cancel canceled filled replaced "
-                    "rejected a_status_of_tomorrow".split()
-                )
-            ),
+            status=draw(st.sampled_from(STATUSES)),
             filled_qty=str(draw(st.integers(0, 10))),
             filled_avg_price=draw(st.sampled_from([None, "99.5", "100"])),
             updated_at=f"2026-11-20T15:00:0{draw(st.integers(0, 3))}Z",

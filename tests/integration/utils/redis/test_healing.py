@@ -321,7 +321,7 @@ def test_late_joiners_meet_a_stream_that_goes_on(
     thread = threading.Thread(target=publish_on)
     thread.start()
     recorders = []
-    while not done.is_set():
+    while not done.is_set() and len(recorders) < 6:
         recorders.append(Recorder())
         start = Start.from_id(f"{publisher.epoch}-0")
         bus.subscribe(AAPL, recorders[-1], start=start, capacity=1_000)

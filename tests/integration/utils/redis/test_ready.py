@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -131,7 +132,12 @@ def test_a_replica_is_named_with_its_primary(
 
 
 def test_cluster_mode_is_named() -> None:
-    with EmbeddedValkey(None, "--cluster-enabled", "yes") as server:
+    # The cluster's own port is 10,000 higher unless given, which may be too high.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    options = ("--cluster-enabled", "yes", "--cluster-port", port)
+    with EmbeddedValkey(None, *options) as server:
         client = redis.Redis(port=server.port)
         problems = check_broker_redis(client, CHANNELS)
         client.close()

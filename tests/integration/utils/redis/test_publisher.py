@@ -1,0 +1,335 @@
+"""RedisPublisher and the server-side function: every way a batch can go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from main.embedded_valkey import EmbeddedValkey
+from main.utils.redis.batch import FUNCTION, JournalBounds
+from main.utils.redis.config import RedisConfig
+from main.utils.redis.constants import CHANNELS
+from main.utils.redis.errors import Abandoned, Fenced, IllegalUse, RedisUnavailable
+from main.utils.redis.messages import QuoteMessage, decode_typed, rfc3339
+from main.utils.redis.publisher import RedisPublisher
+from tests.conftest import wait_for
+from tests.integration.utils.redis.conftest import EVENING, Publishers, order, price
+
+pytestmark = pytest.mark.integration
+
+TICKER_LOG, ORDER_LOG = CHANNELS.ticker_log("AAPL"), CHANNELS.order_log("AAPL")
+UPDATES, QUOTES = CHANNELS.get_ticker_channel("AAPL"), CHANNELS.get_quotes_channel("AAPL")
+
+
+def quote() -> QuoteMessage:
+    return QuoteMessage(
+        symbol="AAPL",
+        timestamp=rfc3339(EVENING),
+        bid_price=1.0,
+        bid_size=1,
+        ask_price=1.1,
+        ask_size=2,
+        feed="iex",
+    )
+
+
+class PlainSubscriber:
+    """A subscriber without the library: what it sees is what Redis published."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._pubsub = client.pubsub(ignore_subscribe_messages=True)
+        self._pubsub.subscribe(UPDATES, QUOTES)
+        self._pubsub.get_message(timeout=5)
+        self._pubsub.get_message(timeout=5)
+
+    def heard(self) -> list[bytes]:
+        bodies = []
+        while message := self._pubsub.get_message(timeout=0.05):
+            bodies.append(message["data"])
+        return bodies
+
+
+@pytest.fixture
+def client(config: RedisConfig) -> Iterator[redis.Redis]:
+    client = config.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def listener(client: redis.Redis) -> Iterator[PlainSubscriber]:
+    subscriber = PlainSubscriber(client)
+    yield subscriber
+    subscriber._pubsub.close()
+
+
+def ids(client: redis.Redis, key: str) -> list[str]:
+    return [entry_id.decode() for entry_id, _ in client.xrange(key)]
+
+
+def send_again(publisher: RedisPublisher, packed: bytes) -> object:
+    """The same call byte for byte, as after a lost reply."""
+    return publisher._exchange(packed)
+
+
+def test_what_is_journalled_is_what_is_published_under_the_same_number(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis, listener: PlainSubscriber
+) -> None:
+    publisher = publisher_on(config)
+    publisher.publish_batch([price(number=1), price(number=2)])
+    epoch = publisher.epoch
+    assert ids(client, TICKER_LOG) == [f"{epoch}-1", f"{epoch}-2"]
+    bodies = [fields[b"m"] for _, fields in client.xrange(TICKER_LOG)]
+    assert listener.heard() == bodies
+    decoded = [decode_typed(body) for body in bodies]
+    assert [(m.epoch, m.seq) for m in decoded] == [(epoch, 1), (epoch, 2)]  # type: ignore[union-attr]
+    assert client.get(CHANNELS.BROKER_EPOCH) == str(epoch).encode()
+
+
+def test_orders_are_in_both_journals_with_the_same_number_and_before_the_prices(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis, listener: PlainSubscriber
+) -> None:
+    publisher = publisher_on(config)
+    publisher.publish_batch([price(number=1), order(number=2), price(number=3)])
+    epoch = publisher.epoch
+    assert ids(client, ORDER_LOG) == [f"{epoch}-1"]
+    assert ids(client, TICKER_LOG) == [f"{epoch}-1", f"{epoch}-2", f"{epoch}-3"]
+    assert client.xrange(ORDER_LOG) == client.xrange(TICKER_LOG, count=1)
+    assert b'"type":"order"' in listener.heard()[0]
+    assert 6 * 86_400 < client.ttl(ORDER_LOG) <= 7 * 86_400
+
+
+def test_a_batch_that_is_sent_again_is_neither_written_nor_published_twice(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis, listener: PlainSubscriber
+) -> None:
+    publisher = publisher_on(config)
+    assert publisher._packer is not None
+    batch = publisher._packer.pack([order(), price(), quote(), price("MSFT")])
+    for _ in range(3):
+        assert send_again(publisher, batch.packed) == 4
+    assert len(ids(client, TICKER_LOG)) == 2
+    assert len(ids(client, ORDER_LOG)) == 1
+    heard = listener.heard()
+    assert len(heard) == 3, "two updates and one quote"
+    assert sum(b'"quote"' in body for body in heard) == 1
+
+
+def test_quotes_count_on_their_own_and_are_in_no_journal(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis, listener: PlainSubscriber
+) -> None:
+    publisher = publisher_on(config)
+    publisher.publish_batch([price(), quote()])
+    publisher.publish_batch([quote()])
+    quotes = [decode_typed(body) for body in listener.heard() if b'"quote"' in body]
+    assert [message.seq for message in quotes] == [1, 2]  # type: ignore[union-attr]
+    assert publisher.seqs() == {"AAPL": 1}
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-1"]
+
+
+def test_a_superseded_publisher_is_fenced_and_writes_nothing(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis, listener: PlainSubscriber
+) -> None:
+    old = publisher_on(config)
+    new = publisher_on(config)
+    assert new.epoch > old.epoch
+    with pytest.raises(Fenced) as fenced:
+        old.publish_batch([price(), quote()])
+    assert (fenced.value.mine, fenced.value.theirs) == (old.epoch, str(new.epoch))
+    assert not client.exists(TICKER_LOG)
+    assert listener.heard() == []
+
+
+def test_after_a_flushall_the_batch_goes_through_with_its_number(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis, listener: PlainSubscriber
+) -> None:
+    publisher = publisher_on(config)
+    publisher.publish_batch([price(number=1)])
+    client.flushall()
+    publisher.publish_batch([price(number=2)])
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-2"]
+    assert client.get(CHANNELS.BROKER_EPOCH) == str(publisher.epoch).encode()
+    assert len(listener.heard()) == 2
+
+
+def test_after_a_flushall_the_first_of_two_owns_the_epoch_and_the_other_is_fenced(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    old, new = publisher_on(config), publisher_on(config)
+    client.flushall()
+    new.publish_batch([price()])
+    with pytest.raises(Fenced):
+        old.publish_batch([price()])
+    old.restore_epoch()
+    assert client.get(CHANNELS.BROKER_EPOCH) == str(new.epoch).encode()
+
+
+def test_a_server_that_forgot_the_function_gets_it_again(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    publisher = publisher_on(config)
+    client.function_flush()
+    publisher.publish_batch([price()])
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-1"]
+
+
+@pytest.mark.parametrize("key", [TICKER_LOG, ORDER_LOG])
+def test_a_foreign_value_under_a_journals_name_is_set_aside(
+    config: RedisConfig,
+    publisher_on: Publishers,
+    client: redis.Redis,
+    listener: PlainSubscriber,
+    key: str,
+) -> None:
+    publisher = publisher_on(config)
+    client.set(key, "something else")
+    publisher.publish_batch([price("MSFT"), order(), price()])
+    assert client.get(f"{key}.set_aside.{publisher.epoch}") == b"something else"
+    assert len(ids(client, TICKER_LOG)) == 2
+    assert len(ids(client, ORDER_LOG)) == 1
+    assert len(listener.heard()) == 2, "nothing was published twice by the retry"
+    assert publisher.counters["journals_set_aside"] == 1
+
+
+def test_a_journal_whose_top_is_of_another_epoch_does_not_pass_for_done(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis, listener: PlainSubscriber
+) -> None:
+    publisher = publisher_on(config)
+    later = publisher.epoch + 1_000_000
+    client.xadd(TICKER_LOG, {"m": "from the future"}, id=f"{later}-9")
+    assert publisher._packer is not None
+    packed = publisher._packer.pack([price()]).packed
+    reply = send_again(publisher, packed)
+    assert isinstance(reply, list)
+    assert reply[:2] == [b"FAILED", 1]
+    publisher._packer.seqs.clear()
+    publisher.publish_batch([price()])
+    assert ids(client, f"{TICKER_LOG}.set_aside.{publisher.epoch}") == [f"{later}-9"]
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-1"]
+    assert len(listener.heard()) == 1
+
+
+def test_a_failure_in_the_middle_says_where_and_the_retry_repeats_nothing(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis, listener: PlainSubscriber
+) -> None:
+    publisher = publisher_on(config)
+    client.set(CHANNELS.ticker_log("MSFT"), "something else")
+    assert publisher._packer is not None
+    packed = publisher._packer.pack([price(number=1), price("MSFT"), price(number=2)]).packed
+    reply = send_again(publisher, packed)
+    assert isinstance(reply, list)
+    assert reply[:2] == [b"FAILED", 2]
+    assert reply[2].startswith(b"TICKER_LOG_MSFT: WRONGTYPE")
+    assert len(ids(client, TICKER_LOG)) == 1
+    client.delete(CHANNELS.ticker_log("MSFT"))
+    assert send_again(publisher, packed) == 3
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-1", f"{publisher.epoch}-2"]
+    assert len(listener.heard()) == 2
+
+
+def test_the_journal_is_bounded_and_the_orders_are_not_pushed_out(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    publisher = publisher_on(config, JournalBounds(max_per_ticker=100))
+    publisher.publish_batch([order()])
+    publisher.publish_batch([price(number=number) for number in range(1, 3_001)])
+    assert 100 <= client.xlen(TICKER_LOG) < 300
+    assert ids(client, ORDER_LOG) == [f"{publisher.epoch}-1"]
+
+
+def test_epochs_rise_even_when_the_clock_steps_back(
+    config: RedisConfig, publisher_on: Publishers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = publisher_on(config)
+    monkeypatch.setattr("main.utils.redis.publisher.time.time_ns", lambda: 1_000_000_000)
+    assert publisher_on(config).epoch == first.epoch + 1
+
+
+def test_more_than_a_thousand_messages_go_in_several_steps(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    publisher = publisher_on(config)
+    publisher.publish_batch([price(number=number) for number in range(1, 2_502)])
+    assert publisher.counters["batches"] == 3
+    assert publisher.counters["messages"] == client.xlen(TICKER_LOG) == 2_501
+
+
+def test_a_read_only_replica_takes_nothing_and_the_batch_waits_for_a_primary(
+    own_config: RedisConfig,
+    config: RedisConfig,
+    publisher_on: Publishers,
+) -> None:
+    publisher = publisher_on(own_config)
+    admin = own_config.client()
+    admin.replicaof("127.0.0.1", config.port)
+    thread = threading.Thread(target=publisher.publish_batch, args=([price()],))
+    thread.start()
+    wait_for(lambda: publisher.trouble)
+    assert publisher.trouble is not None
+    assert publisher.trouble.startswith("READONLY")
+    assert not admin.exists(TICKER_LOG)
+    admin.replicaof("NO", "ONE")
+    thread.join(10)
+    assert not thread.is_alive()
+    assert ids(admin, TICKER_LOG) == [f"{publisher.epoch}-1"]
+    assert publisher.trouble is None
+    admin.close()
+
+
+def test_a_batch_that_waits_for_redis_can_be_given_up(
+    own_valkey: EmbeddedValkey, own_config: RedisConfig, publisher_on: Publishers
+) -> None:
+    publisher = publisher_on(own_config)
+    own_valkey.kill()
+    outcome: list[BaseException] = []
+
+    def publish() -> None:
+        try:
+            publisher.publish_batch([price(), price()])
+        except Abandoned as abandoned:
+            outcome.append(abandoned)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    wait_for(lambda: publisher.counters["batch_retries"])
+    publisher.give_up()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert [error.messages for error in outcome] == [2]  # type: ignore[attr-defined]
+
+
+def test_control_messages_survive_a_cut_connection_and_tell_how_many_heard(
+    config: RedisConfig, client: redis.Redis
+) -> None:
+    with RedisPublisher(config) as publisher, client.pubsub() as pubsub:
+        pubsub.subscribe("CONTROL")
+        pubsub.get_message(timeout=5)
+        client.client_kill_filter(_type="normal", skipme=True)
+        assert publisher.publish("CONTROL", {"a": 1}, sender="me") == 1
+        body = pubsub.get_message(timeout=5)["data"]
+        assert body.startswith(b'{"data":{"a":1},"sender":"me","timestamp":"')
+        assert publisher.counters["reconnects"] == 1
+
+
+def test_no_redis_and_no_epoch_are_told_at_once(own_valkey: EmbeddedValkey) -> None:
+    config = RedisConfig(host="127.0.0.1", port=own_valkey.port)
+    with RedisPublisher(config) as publisher:
+        with pytest.raises(IllegalUse):
+            publisher.publish_batch([price()])
+        assert publisher.ping()
+        own_valkey.kill()
+        assert not publisher.ping()
+        with pytest.raises(RedisUnavailable):
+            publisher.publish("CONTROL", {})
+    with pytest.raises(RedisUnavailable):
+        RedisPublisher(config)
+
+
+def test_the_function_is_called_by_the_name_that_it_is_registered_under(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    publisher_on(config)
+    listed = client.function_list()
+    assert FUNCTION.encode() in repr(listed).encode()

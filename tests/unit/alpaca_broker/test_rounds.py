@@ -1,0 +1,337 @@
+"""Rounds of registrations: gathered, decided in order, carried out once, kept, and answered."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+
+from main.alpaca_broker.lease_store import LeaseStore
+from main.alpaca_broker.registration_requests import Request
+from main.alpaca_broker.registry import Holding, Registry
+from main.alpaca_broker.rest import RestRefused, RestUnavailable
+from main.alpaca_broker.rounds import RegistrationThread
+from main.alpaca_broker.upstreams import Rejection
+from main.utils.redis.constants import BusNames
+from main.utils.redis.messages import RegistrationReply
+from tests.conftest import wait_for
+
+Symbols = Mapping[str, frozenset[str]]
+TRADES = frozenset({"trades"})
+
+
+class FakeConductor:
+    """Follows what it is told, but for what Alpaca rejects; stays in a round while `gate` is shut."""
+
+    def __init__(self) -> None:
+        self.rejects: dict[str, Rejection] = {}
+        self.calls: list[tuple[str, dict[str, frozenset[str]]]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self._following: dict[str, frozenset[str]] = {}
+
+    def subscribe_symbols(self, symbols: Symbols) -> Mapping[str, Rejection]:
+        self.calls.append(("subscribe", dict(symbols)))
+        assert self.gate.wait(10)
+        for symbol, data in symbols.items():
+            if symbol not in self.rejects:
+                self._following[symbol] = self._following.get(symbol, frozenset()) | data
+        return {s: why for s, why in self.rejects.items() if s in symbols}
+
+    def unsubscribe_symbols(self, symbols: Symbols) -> None:
+        self.calls.append(("unsubscribe", dict(symbols)))
+        for symbol, data in symbols.items():
+            left = self._following[symbol] - data
+            if left:
+                self._following[symbol] = left
+            else:
+                del self._following[symbol]
+
+    def drop_symbols(self, symbols: Collection[str]) -> None:
+        self.calls.append(("drop", dict.fromkeys(symbols, frozenset())))
+        for symbol in symbols:
+            self._following.pop(symbol, None)
+
+    def following(self) -> Symbols:
+        return dict(self._following)
+
+
+class FakeAssets:
+    def __init__(self) -> None:
+        self.reasons = {"NOSUCH": "unknown_ticker", "OPTION": "unsupported_asset_class"}
+        self.error: Exception | None = None
+        self.asked: list[list[str]] = []
+
+    def judge(self, tickers: Iterable[str]) -> dict[str, str]:
+        asked = list(tickers)
+        self.asked.append(asked)
+        if self.error is not None:
+            raise self.error
+        return {t: self.reasons[t] for t in asked if t in self.reasons}
+
+
+class Desk:
+    """A registration thread with fakes around it, and a lock to put several requests at once."""
+
+    def __init__(self, symbol_limit: int = 30) -> None:
+        self.conductor, self.assets = FakeConductor(), FakeAssets()
+        self.redis = fakeredis.FakeRedis()
+        self.store = LeaseStore(self.redis, BusNames())
+        self.registry = Registry(symbol_limit)
+        self.replies: list[RegistrationReply] = []
+        self.failures: list[tuple[str, BaseException]] = []
+        self.thread = self.make_thread()
+
+    def make_thread(self) -> RegistrationThread:
+        return RegistrationThread(
+            self.conductor,
+            self.registry,
+            self.assets,  # type: ignore[arg-type]
+            self.store,
+            self.replies.append,
+            lambda name, error: self.failures.append((name, error)),
+        )
+
+    @contextmanager
+    def running(self) -> Iterator[Desk]:
+        self.thread.start()
+        try:
+            yield self
+        finally:
+            self.conductor.gate.set()
+            self.thread.begin_stop()
+            assert self.thread.join(5)
+            self.redis.close()
+
+    def ask(self, *requests: Request) -> list[RegistrationReply]:
+        """One round of these requests, and their replies."""
+        with self.gathered():
+            for request in requests:
+                assert self.thread.put(request)
+        return self.answers(len(requests))
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """What is put meanwhile comes into one round."""
+        with self.thread._wake:
+            yield
+
+    def answers(self, count: int) -> list[RegistrationReply]:
+        wait_for(lambda: len(self.replies) >= count, what="the replies")
+        taken, self.replies[:] = list(self.replies), []
+        return taken
+
+    def stored(self) -> set[tuple[str, str]]:
+        return {holding.key for holding in self.store.load()}
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    with Desk().running() as running:
+        yield running
+
+
+def subscribe(ticker: str, client_id: str = "a", **fields: Any) -> Request:
+    return Request(action="subscribe", ticker=ticker, client_id=client_id, **fields)
+
+
+def unsubscribe(ticker: str, client_id: str = "a", **fields: Any) -> Request:
+    return Request(action="unsubscribe", ticker=ticker, client_id=client_id, **fields)
+
+
+def outcomes(replies: Iterable[RegistrationReply]) -> list[str | None]:
+    return [reply.reason if reply.status == "rejected" else "accepted" for reply in replies]
+
+
+def test_a_round_follows_keeps_and_answers(desk: Desk) -> None:
+    (reply,) = desk.ask(subscribe("AAPL", request_id="r1"))
+    assert (reply.status, reply.holders, reply.request_id) == ("accepted", 1, "r1")
+    assert desk.conductor.following() == {"AAPL": TRADES}
+    assert desk.stored() == {("AAPL", "a")}
+
+
+def test_requests_that_wait_make_one_round_and_one_change(desk: Desk) -> None:
+    desk.ask(subscribe("AAPL"), subscribe("MSFT"), subscribe("AAPL", "b"))
+    assert desk.conductor.calls == [("subscribe", {"AAPL": TRADES, "MSFT": TRADES})]
+    assert desk.thread.rounds == 1
+
+
+def test_requests_that_come_during_a_round_make_the_next(desk: Desk) -> None:
+    desk.conductor.gate.clear()
+    desk.thread.put(subscribe("AAPL"))
+    wait_for(lambda: desk.conductor.calls)
+    for ticker in ("MSFT", "NVDA"):
+        desk.thread.put(subscribe(ticker))
+    desk.conductor.gate.set()
+    desk.answers(3)
+    assert [set(symbols) for _, symbols in desk.conductor.calls] == [{"AAPL"}, {"MSFT", "NVDA"}]
+
+
+def test_unsubscribe_of_one_holder_keeps_the_ticker_for_the_others(desk: Desk) -> None:
+    desk.ask(subscribe("AAPL"), subscribe("AAPL", "b"))
+    (reply,) = desk.ask(unsubscribe("AAPL"))
+    assert (reply.status, reply.holders) == ("accepted", 1)
+    assert desk.conductor.following() == {"AAPL": TRADES}
+    desk.ask(unsubscribe("AAPL", "b"))
+    assert desk.conductor.following() == {}
+    assert desk.stored() == set()
+
+
+def test_what_nobody_holds_cannot_be_left_and_nothing_changes(desk: Desk) -> None:
+    desk.ask(subscribe("AAPL", "b"))
+    calls = list(desk.conductor.calls)
+    assert outcomes(desk.ask(unsubscribe("AAPL"), unsubscribe("MSFT", ""))) == [
+        "not_registered",
+        "not_registered",
+    ]
+    assert desk.conductor.calls == calls
+    assert desk.stored() == {("AAPL", "b")}
+
+
+def test_a_renewal_changes_no_producer_and_asks_alpaca_nothing(desk: Desk) -> None:
+    desk.ask(subscribe("AAPL", lease_s=60))
+    calls, asked = list(desk.conductor.calls), list(desk.assets.asked)
+    (before,) = desk.store.load()
+    (reply,) = desk.ask(subscribe("AAPL", lease_s=600))
+    assert reply.status == "accepted"
+    assert (desk.conductor.calls, desk.assets.asked) == (calls, asked)
+    (after,) = desk.store.load()
+    assert after.until_ms is not None
+    assert before.until_ms is not None
+    assert after.until_ms > before.until_ms + 500_000
+
+
+def test_tickers_that_alpaca_does_not_know_are_told_apart(desk: Desk) -> None:
+    replies = desk.ask(subscribe("NOSUCH"), subscribe("OPTION"), subscribe("AAPL"))
+    assert outcomes(replies) == ["unknown_ticker", "unsupported_asset_class", "accepted"]
+    assert desk.conductor.calls == [("subscribe", {"AAPL": TRADES})]
+    assert desk.stored() == {("AAPL", "a")}
+
+
+@pytest.mark.parametrize("error", [RestUnavailable("away"), RestRefused("no")])
+def test_without_the_asset_list_only_new_tickers_are_rejected(desk: Desk, error) -> None:
+    desk.ask(subscribe("AAPL"))
+    desk.assets.error = error
+    replies = desk.ask(subscribe("AAPL", "b"), subscribe("MSFT"))
+    assert outcomes(replies) == ["accepted", "upstream_unavailable"]
+
+
+def test_the_symbol_limit_is_first_come_first_served() -> None:
+    with Desk(symbol_limit=2).running() as desk:
+        replies = desk.ask(subscribe("A"), subscribe("B"), subscribe("C"), subscribe("A", "b"))
+        assert outcomes(replies) == ["accepted", "accepted", "symbol_limit", "accepted"]
+        assert outcomes(desk.ask(unsubscribe("B"), subscribe("C"))) == ["accepted", "accepted"]
+        assert [kind for kind, _ in desk.conductor.calls[1:]] == ["unsubscribe", "subscribe"]
+        assert set(desk.conductor.following()) == {"A", "C"}
+
+
+# -- what upstream would not follow is taken back
+
+
+FULL = Rejection(reason="symbol_limit", detail="Alpaca: 405")
+
+
+def test_a_hold_that_upstream_rejects_is_taken_back(desk: Desk) -> None:
+    desk.conductor.rejects = {"MSFT": FULL}
+    replies = desk.ask(subscribe("AAPL"), subscribe("MSFT"), subscribe("MSFT", "b"))
+    assert outcomes(replies) == ["accepted", "symbol_limit", "symbol_limit"]
+    assert [reply.holders for reply in replies] == [1, 0, 0]
+    assert desk.stored() == {("AAPL", "a")}
+    desk.conductor.rejects = {}
+    assert outcomes(desk.ask(unsubscribe("MSFT"))) == ["not_registered"]
+
+
+def test_more_data_that_upstream_rejects_leaves_what_was_held(desk: Desk) -> None:
+    desk.ask(subscribe("AAPL"))
+    desk.conductor.rejects = {"AAPL": FULL}
+    (reply,) = desk.ask(subscribe("AAPL", data=frozenset({"trades", "quotes"})))
+    assert (reply.reason, reply.holders) == ("symbol_limit", 1)
+    (kept,) = desk.store.load()
+    assert kept.data == TRADES
+    assert desk.conductor.following() == {"AAPL": TRADES}
+
+
+def test_a_renewal_survives_while_its_ticker_is_away_upstream(desk: Desk) -> None:
+    """Else an outage of Alpaca would end every lease that is renewed during it."""
+    desk.ask(subscribe("AAPL"))
+    desk.conductor.rejects = {"AAPL": FULL}
+    desk.thread.lost("AAPL")
+    wait_for(lambda: desk.conductor.following() == {})
+    assert outcomes(desk.ask(subscribe("AAPL"))) == ["accepted"]
+    assert desk.stored() == {("AAPL", "a")}
+
+
+def test_a_ticker_that_alpaca_let_go_is_asked_for_again(desk: Desk) -> None:
+    desk.ask(subscribe("AAPL"))
+    desk.thread.lost("AAPL")
+    wait_for(lambda: ("drop", {"AAPL": frozenset()}) in desk.conductor.calls)
+    desk.ask(subscribe("MSFT"))
+    assert set(desk.conductor.following()) == {"AAPL", "MSFT"}
+
+
+# -- leases
+
+
+def test_a_lease_that_is_over_ends_by_itself() -> None:
+    desk = Desk()
+    desk.registry.hold(Holding(ticker="AAPL", client_id="a", until_ms=1))
+    desk.registry.hold(Holding(ticker="MSFT", client_id="a", until_ms=None))
+    desk.store.write(desk.registry.holdings(), [])
+    desk.conductor._following = {"AAPL": TRADES, "MSFT": TRADES}
+    with desk.running():
+        wait_for(lambda: desk.conductor.following() == {"MSFT": TRADES}, timeout_s=3)
+        wait_for(lambda: desk.stored() == {("MSFT", "a")})
+
+
+def test_one_who_renews_in_the_round_of_its_end_keeps_the_ticker() -> None:
+    desk = Desk()
+    desk.registry.hold(Holding(ticker="AAPL", client_id="a", until_ms=1))
+    desk.conductor._following = {"AAPL": TRADES}
+    desk.thread.put(subscribe("AAPL"))
+    with desk.running():
+        assert outcomes(desk.answers(1)) == ["accepted"]
+        assert desk.conductor.following() == {"AAPL": TRADES}
+        assert desk.stored() == {("AAPL", "a")}
+        assert desk.conductor.calls == [], "upstream and producers need not change"
+
+
+# -- faults
+
+
+def test_beyond_its_bound_a_request_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("main.alpaca_broker.rounds.MAX_WAITING", 3)
+    desk = Desk()
+    assert [desk.thread.put(subscribe("AAPL")) for _ in range(4)] == [True, True, True, False]
+
+
+def test_when_redis_takes_no_lease_the_round_is_answered_and_kept_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write: Callable[..., None] = desk.store.write
+
+    def refuse(*_: object) -> None:
+        raise redis.ConnectionError("away")
+
+    monkeypatch.setattr(desk.store, "write", refuse)
+    assert outcomes(desk.ask(subscribe("AAPL"))) == ["accepted"]
+    monkeypatch.setattr(desk.store, "write", write)
+    wait_for(lambda: desk.stored() == {("AAPL", "a")}, timeout_s=5)
+
+
+def test_an_unforeseen_error_is_told_with_the_threads_name(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = RuntimeError("poisoned")
+
+    def fail(_symbols: Symbols) -> Mapping[str, Rejection]:
+        raise fault
+
+    monkeypatch.setattr(desk.conductor, "subscribe_symbols", fail)
+    desk.thread.put(subscribe("AAPL"))
+    wait_for(lambda: desk.failures)
+    assert desk.failures == [("registration", fault)]

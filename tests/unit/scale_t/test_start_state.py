@@ -1,0 +1,128 @@
+"""What a ladder concludes from its earlier orders, and what it does not understand."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from main.scale_t.ladder import Ladder, LadderTerms
+from main.scale_t.start_state import NotUnderstood, restore
+
+
+def ladder() -> Ladder:
+    return Ladder(
+        LadderTerms(
+            client_id="bot",
+            ticker="AAPL",
+            max_position=Decimal(30),
+            component=Decimal(10),
+            increment=Decimal("0.05"),
+        )
+    )
+
+
+def order(name: str, price: str, *, filled: int = 0, status: str = "new") -> dict[str, Any]:
+    return {
+        "id": f"id-{name}",
+        "client_order_id": f"bot:AAPL:{name}",
+        "symbol": "AAPL",
+        "side": "buy" if name.startswith("entry") else "sell",
+        "qty": "10",
+        "limit_price": price,
+        "filled_qty": str(filled),
+        "status": "filled" if filled == 10 else status,
+        "updated_at": "2026-11-20T15:00:00Z",
+    }
+
+
+def restored(*orders: dict[str, Any], account: int = 0, start: str | None = None) -> Ladder:
+    fresh = ladder()
+    restore(fresh, orders, Decimal(account), None if start is None else Decimal(start))
+    return fresh
+
+
+def wanted(restored_ladder: Ladder) -> list[str]:
+    intents = restored_ladder.decide(now=0.0, room=100)
+    return [f"{type(i).__name__} {i.client_order_id.removeprefix('bot:AAPL:')}" for i in intents]
+
+
+def test_without_orders_the_given_price_starts_it() -> None:
+    """Generation one."""
+    assert wanted(restored(start="100")) == ["Place entry:0:1"]
+
+
+def test_without_orders_and_price_it_waits_for_the_first_price() -> None:
+    """Nothing is guessed."""
+    assert wanted(restored()) == []
+
+
+def test_an_open_entry_tells_the_starting_price_and_is_not_doubled() -> None:
+    """Rung 1 at 99.95 in steps of 0.05: the ladder began at 100."""
+    again = restored(order("entry:1:4", "99.95"), order("entry:0:2", "100", filled=10), account=10)
+    assert again.rungs[0].entry_price == 100
+    assert wanted(again) == ["Place profit:0:1"]
+
+
+def test_generations_go_on_where_the_list_ends() -> None:
+    """An id is never used twice."""
+    again = restored(
+        order("entry:0:7", "100", filled=10), order("profit:0:7", "100.05", filled=10), start="100"
+    )
+    assert wanted(again) == ["Place entry:0:8"]
+
+
+def test_an_entry_cancelled_by_the_last_stop_does_not_hold_its_rung() -> None:
+    """Its end was our own wish."""
+    assert wanted(restored(order("entry:0:1", "100", status="canceled"), start="100")) == [
+        "Place entry:0:2"
+    ]
+
+
+def test_entries_of_two_ladders_are_both_cancelled_and_the_first_price_decides() -> None:
+    """Nothing is held, so nothing is lost by beginning anew."""
+    again = restored(order("entry:0:1", "100"), order("entry:0:2", "90"))
+    assert again.rungs == ()
+    assert wanted(again) == ["Cancel entry:0:1", "Cancel entry:0:2"]
+
+
+def test_more_offered_than_held_is_taken_back() -> None:
+    """The newest exit is too much."""
+    again = restored(
+        order("entry:0:1", "100", filled=10),
+        order("profit:0:1", "100.05"),
+        order("profit:0:2", "100.05"),
+        account=10,
+    )
+    assert wanted(again) == ["Cancel profit:0:2", "Place entry:1:1"]
+
+
+def test_other_holdings_of_the_account_do_not_count() -> None:
+    """The maximum is this ladder's own."""
+    assert restored(start="100", account=5_000).position == 0
+
+
+@pytest.mark.parametrize(
+    ("orders", "account", "start", "told"),
+    [
+        ([order("entry:0", "100")], 0, None, "no name of ours"),
+        ([order("profit:0:1", "100.05", filled=10)], 0, None, "sold 10 more than it bought"),
+        ([order("entry:0:1", "100", filled=10)], 9, None, "the account holds 9"),
+        ([order("entry:0:1", "100", filled=10)], -10, None, "the account holds -10"),
+        ([order("entry:1:1", "99.95", filled=10)], 10, "98", "not on a ladder from 98"),
+        (
+            [order("entry:0:1", "100", filled=10), order("entry:1:1", "99.90", filled=10)],
+            20,
+            None,
+            "not on a ladder from 100",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_refused_in_words(
+    orders: list[dict[str, Any]], account: int, start: str | None, told: str
+) -> None:
+    """And nothing is sent."""
+    with pytest.raises(NotUnderstood, match=re.escape(told)):
+        restored(*orders, account=account, start=start)
