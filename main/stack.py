@@ -29,6 +29,7 @@ DEFAULT_SIM_PORT = 8765
 START_S = 20.0  # the deadline of one part's start
 LOCAL_KEY, LOCAL_SECRET = "local", "local-secret"
 UP_STATES = ("RUNNING", "DEGRADED")
+OTHERS_BEATS = 3  # heartbeats of another broker until ours, that keeps silent, is given up
 # Shares of the five seconds in which everything has ended, in the order of ending.
 PARTING_S = {"scale_t": 1.5, "broker": 1.5, "local Alpaca": 0.8}
 
@@ -157,17 +158,21 @@ class Stack:
     def _start_broker(self) -> None:
         since = now_rfc3339()
         child = self._start_child("broker", "broker")
-        heard = "no heartbeat"
+        heard, others = "no heartbeat", 0
         for status in heartbeats(self.redis, START_S):
-            if status is not None:
-                heard = status.state
-                if heard in UP_STATES and status.started_at >= since:
-                    self._say(f"broker: {heard}")
-                    return
-                if status.started_at < since:
-                    heard = f"another broker is {heard}"
             if child.exit_code is not None:
                 raise PartFailed(child.obituary(), child.exit_code)
+            if status is None:
+                continue
+            heard, is_ours = status.state, status.started_at >= since
+            if heard in UP_STATES and is_ours:
+                self._say(f"broker: {heard}")
+                return
+            others += heard in UP_STATES and not is_ours
+            if others > OTHERS_BEATS:
+                raise PartFailed(
+                    f"another broker is {heard} on this Redis: stop it, or set BUS_PREFIX"
+                )
         raise PartFailed(f"the broker does not run after {START_S:.0f} s: {heard}")
 
     def start_consumer(self, start_price: str | None = None) -> None:

@@ -6,6 +6,7 @@ be an empty one, before the deadline: live trades wait for it.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -53,13 +54,16 @@ class Recovery:
         self._buffer, self._feed = buffer, feed
         self._asked: queue.Queue[tuple[Break, float] | None] = queue.Queue(_WAITING)
         self._translator = MarketTranslator()
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def begin_stop(self) -> None:
-        self._asked.put(None)
+        self._stopping = True
+        with contextlib.suppress(queue.Full):  # then it is awake anyway
+            self._asked.put_nowait(None)
 
     def join(self, timeout_s: float) -> bool:
         """Whether it ended within the time."""
@@ -79,7 +83,7 @@ class Recovery:
         return True
 
     def _run(self) -> None:
-        while (asked := self._asked.get()) is not None:
+        while (asked := self._asked.get()) is not None and not self._stopping:
             pause, deadline = asked
             trades: dict[str, list[PriceMessage]] = {}
             try:

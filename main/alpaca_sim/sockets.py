@@ -8,130 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import struct
 from collections.abc import Callable, Mapping
 
-from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import WSCloseCode
 
-from .config import StreamRules
 from .data_session import Turn, keys_of_headers
 from .errors import stream_error
 from .hub import Reader
 from .outbox import Published
 from .simulator import Simulator
 from .trading_desk import TradingReader
+from .wire import Wire
 
 NowNs = Callable[[], int]
-_MAX_REQUEST_BYTES = 16 * 1024 * 1024
-
-
-class Wire:
-    """One accepted websocket, and the ways in which it can be made to fail."""
-
-    def __init__(self, ws: web.WebSocketResponse, request: web.Request) -> None:
-        self.ws = ws
-        self.remote = str(request.remote)
-        self._request = request
-        self.awake = asyncio.Event()
-        self.thawed = asyncio.Event()
-        self.thawed.set()
-        self.answers_pings = True
-        self.ended_clean = False
-        self.keeps_slot_s: float | None = None
-
-    @property
-    def frozen(self) -> bool:
-        """Whether packets vanish both ways."""
-        return not self.thawed.is_set()
-
-    def freeze(self) -> None:
-        """Half-open: nothing is read, written or answered, and nothing is closed."""
-        self.thawed.clear()
-        transport = self._request.transport
-        if isinstance(transport, asyncio.Transport) and not transport.is_closing():
-            transport.pause_reading()
-
-    def thaw(self) -> None:
-        """End of a freeze."""
-        self.thawed.set()
-        transport = self._request.transport
-        if isinstance(transport, asyncio.Transport) and not transport.is_closing():
-            transport.resume_reading()
-
-    def reset(self) -> None:
-        """End with a TCP reset."""
-        transport = self._request.transport
-        if transport is None:
-            return
-        raw = transport.get_extra_info("socket")
-        if raw is not None:
-            with contextlib.suppress(OSError):
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-
-    @property
-    def compressed(self) -> bool:
-        """Whether permessage-deflate was negotiated."""
-        return bool(self.ws.compress)
-
-    def backlog(self) -> int:
-        """Bytes that the kernel has not taken yet."""
-        transport = self._request.transport
-        return transport.get_write_buffer_size() if transport is not None else 0
-
-    def write_raw(self, data: bytes) -> bool:
-        """Ready websocket frames, past every queue; False when the connection has ended."""
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
-            return False
-        if not self.frozen:
-            transport.write(data)
-        return True
-
-    async def send(self, frame: bytes, *, binary: bool) -> None:
-        """One frame; waits while the reader is slow or the wire is frozen."""
-        await self.thawed.wait()
-        if binary:
-            await self.ws.send_bytes(frame)
-        else:
-            await self.ws.send_str(frame.decode())
-
-    async def close(self, code: int, reason: str = "") -> None:
-        """A closing handshake."""
-        self.ended_clean = True
-        await self.ws.close(code=code, message=reason.encode())
-
-    async def receive(self) -> bytes | str | None:
-        """The next frame of the client; None when the connection has ended."""
-        while True:
-            message: WSMessage = await self.ws.receive()
-            match message.type:
-                case WSMsgType.TEXT | WSMsgType.BINARY:
-                    return message.data  # type: ignore[no-any-return]
-                case WSMsgType.PING:
-                    if self.answers_pings:
-                        await self.ws.pong(message.data)
-                case WSMsgType.CLOSE:
-                    self.ended_clean = True
-                    return None
-                case WSMsgType.PONG:
-                    continue
-                case _:
-                    return None
-
-
-async def upgrade(request: web.Request, rules: StreamRules) -> Wire:
-    """Accept the websocket. Pings are answered by `Wire.receive`, so that a fault can stop it."""
-    ws = web.WebSocketResponse(
-        autoping=False,
-        heartbeat=rules.pong_timeout_s * 2 / 3 if rules.pong_timeout_s else None,
-        compress=rules.compression,
-        max_msg_size=_MAX_REQUEST_BYTES,
-        timeout=2.0,
-    )
-    await ws.prepare(request)
-    return Wire(ws, request)
 
 
 class DataSocket:
@@ -159,6 +48,7 @@ class DataSocket:
         """Until the connection ends."""
         self.reader.wake = self.wire.awake.set
         writer = asyncio.create_task(self._write(), name=f"writer-{self.reader.number}")
+        keeper = asyncio.create_task(self.wire.keep_alive(self._rules.pong_timeout_s))
         self._take_turn(self.reader.session.open(headers))
         self._expect_sign_in()
         try:
@@ -166,6 +56,7 @@ class DataSocket:
                 self._on_frame(frame)
             await self.wire.thawed.wait()
         finally:
+            keeper.cancel()
             self._end(writer)
 
     def _on_frame(self, frame: bytes | str) -> None:
@@ -269,6 +160,8 @@ class TradingSocket:
         """Until the connection ends."""
         self.reader.wake = self.wire.awake.set
         writer = asyncio.create_task(self._write(), name="trading-writer")
+        timeout_s = self._sim.config.streams.pong_timeout_s
+        keeper = asyncio.create_task(self.wire.keep_alive(timeout_s))
         keys = keys_of_headers(headers)
         if keys is not None:
             self.reader.session.sign_in_by_header(*keys)
@@ -277,6 +170,7 @@ class TradingSocket:
                 self.reader.say(self.reader.session.receive(frame))
             await self.wire.thawed.wait()
         finally:
+            keeper.cancel()
             writer.cancel()
             self._sim.board.event_line.forget(self.reader.number)
             self._sim.desk.close_reader(self.reader)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from ..account import AlpacaAccess
 from ..children import PACKAGE
 from ..logs import configure_logs
 from ..settings import Settings, load_settings
@@ -24,6 +25,7 @@ errors: Final = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BAD_USE: Final = 2
+REFUSED: Final = 3
 
 DEMO_TICKERS: Final = "AAPL,MSFT,NVDA,TSLA,AMZN,SPY,BTC/USD"
 
@@ -111,6 +113,22 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def print_account(access: AlpacaAccess) -> None:
+    """PAPER or LIVE and the account's last four characters, before anything touches it.
+
+    Raises:
+        AccountRefused: wrong keys, or keys of the other kind of account.
+    """
+    say(access.banner(access.account_number()))
+
+
+def say(words: str) -> None:
+    """One line for the person. What is real money stands out."""
+    console.print(
+        words, style="bold white on red" if words.startswith("LIVE") else "", markup=False
+    )
 
 
 def program() -> str:

@@ -8,9 +8,7 @@ from ..ports import PortTaken
 from ..settings import SettingsError
 from ..stack import PartFailed
 from ..utils.redis.errors import BusError, InvalidTicker, RedisUnavailable, RedisUnsuitable
-from .common import BAD_USE, Mistake
-
-REFUSED = 3
+from .common import BAD_USE, REFUSED, Mistake
 
 EXIT_CODES: dict[type[Exception], int] = {
     SettingsError: BAD_USE,

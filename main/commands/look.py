@@ -30,6 +30,7 @@ from .common import (
 )
 
 LEASE_S: Final = 60
+ENDED_STATES: Final = ("STOPPING", "STOPPED", "REFUSED", "FAULTED")
 
 
 def watch(
@@ -104,7 +105,7 @@ class _Printer:
 def status() -> None:
     """The broker's last heartbeat as a table.
 
-    Exit code 1 when there is none within 3 s.
+    Exit code 1: no heartbeat within 3 s, or the broker has ended or will.
     """
     settings = open_settings()
     config = settings.redis_config()
@@ -117,6 +118,8 @@ def status() -> None:
         )
     console.print(_account_line(heartbeat))
     console.print(_status_table(heartbeat))
+    if heartbeat.state in ENDED_STATES:
+        raise typer.Exit(1)
 
 
 def _account_line(heartbeat: BrokerStatus) -> str:

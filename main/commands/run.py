@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from ..demo import Check, Demo, client_id_of, failures
 from ..stack import Stack, StackConfig, Trading
+from ..utils.redis.constants import BusNames
 from .common import (
     DEMO_TICKERS,
     Mistake,
@@ -25,6 +26,7 @@ from .common import (
     open_settings,
     parse_tickers,
     program,
+    say,
 )
 
 FRAME_S: Final = 0.125
@@ -61,7 +63,7 @@ def demo(
     is embedded. With --seconds, exit code 0 means that every part of the road worked.
     """
     config = _stack_config(tickers, redis_port, sim_port, rate, trade)
-    running = Demo(config, _say, _hear if verbose else None)
+    running = Demo(config, say, _hear if verbose else None)
     show_table = console.is_terminal and not plain
     with ended_by_signals():
         try:
@@ -127,7 +129,7 @@ def up(
     Prints where Redis and the local Alpaca listen, and three commands to try.
     """
     config = _stack_config(tickers, redis_port, sim_port, rate, trade)
-    stack = Stack(config, _say, _hear if verbose else None)
+    stack = Stack(config, say, _hear if verbose else None)
     with ended_by_signals():
         try:
             stack.start()
@@ -144,17 +146,18 @@ def up(
 
 def _invitation(stack: Stack, config: StackConfig) -> str:
     redis, me = stack.redis, program()
-    given = f"REDIS_URL=redis://{redis.host}:{redis.port} " if stack.embeds_redis else ""
+    where = f"REDIS_PORT={redis.port} " if stack.embeds_redis and redis.port != 6379 else ""
+    host = "" if stack.embeds_redis else f" -h {redis.host}"
+    channel = BusNames(redis.bus_prefix).get_ticker_channel(config.tickers[0])
     lines = ["", f"Redis         {redis.address.removesuffix('/0')}"]
     if stack.embeds_alpaca:
         lines.append(f"local Alpaca  127.0.0.1:{stack.sim_port} (keys: local / local-secret)")
-    first, last = config.tickers[0], config.tickers[-1]
     lines += [
         "",
         "Try in a second terminal:",
-        f"  {given}{me} watch {first} {last}" if first != last else f"  {given}{me} watch {first}",
-        f"  {given}{me} status",
-        f"  redis-cli -p {redis.port} SUBSCRIBE TICKER_UPDATES_{first}",
+        f"  {where}{me} watch {' '.join(config.tickers[:2])}",
+        f"  {where}{me} status",
+        f"  redis-cli{host} -p {redis.port} SUBSCRIBE {channel}",
         "",
         HINT,
     ]
@@ -171,6 +174,8 @@ def _stack_config(
             f"{len(wanted)} tickers, but ALPACA_SYMBOL_LIMIT is {settings.alpaca_symbol_limit}, "
             "the free plan's; 0 means no limit"
         )
+    if trade and not settings.alpaca_paper:
+        raise Mistake("--trade is for paper accounts, and ALPACA_PAPER=false says that it is none")
     return StackConfig(
         settings=settings,
         tickers=wanted,
@@ -178,7 +183,7 @@ def _stack_config(
         redis_port=redis_port,
         sim_port=sim_port,
         trading=trading_of(wanted),
-        trade_given_account=trade and settings.alpaca_paper,
+        trade_given_account=trade,
     )
 
 
@@ -190,10 +195,6 @@ def trading_of(tickers: tuple[str, ...]) -> Trading | None:
     client_id = client_id_of("scale-t-demo")
     arguments = ("--ticker", stock, "--max-position", "100", "--client-id", client_id)
     return Trading(ticker=stock, client_id=client_id, arguments=arguments)
-
-
-def _say(words: str) -> None:
-    console.print(words, markup=False)
 
 
 def _hear(part: str, line: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Final
 
 import structlog
 import typer
 
-from ..account import AlpacaAccess
+from ..account import AccountRefused
 from ..ports import choose_port
 from ..settings import Settings
 from ..stack import (
@@ -20,6 +21,7 @@ from ..stack import (
 )
 from ..utils.redis.errors import RedisUnavailable
 from .common import (
+    REFUSED,
     Mistake,
     Rate,
     SimPort,
@@ -27,11 +29,13 @@ from .common import (
     ended_by_signals,
     open_settings,
     parse_tickers,
+    print_account,
 )
 
 log: Final = structlog.get_logger("tickerbus")
 
 WAIT_STEP_S: Final = 1.0
+REFUSED_STATE: Final = "REFUSED"
 
 
 def broker() -> None:
@@ -41,10 +45,12 @@ def broker() -> None:
     is missing. 3: Alpaca refuses the keys or the feed. 1: it failed.
     """
     settings = open_settings()
-    _require(settings, redis=True)
-    _print_account(alpaca_access(settings))
+    _require(settings)
+    # Refused keys are for the broker to tell, so that its status says REFUSED too.
+    with suppress(AccountRefused):
+        print_account(alpaca_access(settings))
 
-    from ..alpaca_broker import AlpacaBroker, BrokerConfig, BrokerError
+    from ..alpaca_broker import AlpacaBroker, BrokerConfig, BrokerError, BrokerRefused
 
     running = AlpacaBroker(BrokerConfig.from_settings(settings))
     with ended_by_signals():
@@ -52,13 +58,27 @@ def broker() -> None:
             running.start()
             while not running.wait(WAIT_STEP_S):
                 pass
-            raise Mistake(running.reason or f"the broker is {running.state}", exit_code=1)
+            raise _ended_by_itself(running.state, running.reason, settings)
         except KeyboardInterrupt:
             log.info("broker.asked_to_end")
+        except BrokerRefused as refusal:
+            raise _ended_by_itself(REFUSED_STATE, str(refusal), settings) from None
         except BrokerError as error:
             raise Mistake(str(error), error.exit_code) from None
         finally:
-            running.stop()
+            if running.state != "STOPPED":
+                running.stop()
+
+
+def _ended_by_itself(state: str, reason: str | None, settings: Settings) -> Mistake:
+    if state != REFUSED_STATE:
+        return Mistake(f"the broker is {state}: {reason or 'no reason known'}", exit_code=1)
+    kind = "paper" if settings.alpaca_paper else "live"
+    return Mistake(
+        f"{reason}. Check that ALPACA_API_KEY and ALPACA_API_SECRET are a {kind} account's, "
+        f"as ALPACA_PAPER says, and that its plan has ALPACA_DATA_FEED={settings.alpaca_data_feed}",
+        exit_code=REFUSED,
+    )
 
 
 def sim(
@@ -141,26 +161,21 @@ def run_scale_t(
         )
     except ScaleTConfigError as error:
         raise Mistake(str(error)) from None
-    _require(settings, redis=False)
-    _print_account(alpaca_access(settings))
+    _require(settings)
+    print_account(alpaca_access(settings))
     raise typer.Exit(run(config, settings))
 
 
-def _require(settings: Settings, *, redis: bool) -> None:
+def _require(settings: Settings) -> None:
     missing = []
     if settings.alpaca_api_key is None:
         missing.append("ALPACA_API_KEY is not set")
     if settings.alpaca_api_secret is None:
         missing.append("ALPACA_API_SECRET is not set")
-    if redis:
-        try:
-            ask_redis(settings.redis_config())
-        except RedisUnavailable as error:
-            missing.append(f"{error}. Set REDIS_URL, or REDIS_HOST and REDIS_PORT")
+    try:
+        ask_redis(settings.redis_config())
+    except RedisUnavailable as error:
+        missing.append(f"{error}. Set REDIS_URL, or REDIS_HOST and REDIS_PORT")
     if missing:
         listed = "\n".join(f"  - {line}" for line in missing)
         raise Mistake(f"This is missing:\n{listed}")
-
-
-def _print_account(access: AlpacaAccess) -> None:
-    console.print(access.banner(access.account_number()), markup=False)

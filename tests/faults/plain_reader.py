@@ -45,8 +45,7 @@ class Listener:
             return
         if line.epoch == before[0] and line.seq <= before[1]:
             return  # the judge sees that it was repeated
-        until = line.until if line.kind == "gap" else line.moment
-        self._tell_hole(line.symbol, until)
+        self._tell_hole(line.symbol, max(line.moment, line.at))
 
     def _compare(self, status: dict[str, Any]) -> None:
         """A lost last message shows in no later number: the heartbeat tells of it."""

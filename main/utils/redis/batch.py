@@ -72,7 +72,14 @@ class Packer:
         return self.bounds.per_ticker(len(self._routes))
 
     def pack(self, messages: Sequence[BusMessage]) -> Batch:
-        """Number and pack. Orders go first, quotes and bars last; otherwise the order stays."""
+        """Number and pack. Orders go first, quotes and bars last; otherwise the order stays.
+
+        Raises:
+            InvalidTicker: a symbol cannot name a channel; no number was given to any message.
+        """
+        for message in messages:
+            if message.symbol not in self._routes:
+                self._route(message.symbol)
         orders: list[bytes] = []
         journalled: list[bytes] = []
         unlogged: list[bytes] = []
@@ -81,7 +88,7 @@ class Packer:
         # An order that waits in this batch overtakes its prices, so it has to be numbered first.
         for message in messages:
             if type(message) is OrderMessage:
-                route = self._route(message.symbol)
+                route = self._routes[message.symbol]
                 orders.append(self._pack_entry(message, route))
                 order_keys.append(route.log + route.order_log)
         for message in messages:
@@ -89,7 +96,7 @@ class Packer:
             if kind is QuoteMessage or kind is BarMessage:
                 unlogged.append(self._pack_unlogged(message))
             elif kind is not OrderMessage:
-                route = self._routes.get(message.symbol) or self._route(message.symbol)
+                route = self._routes[message.symbol]
                 journalled.append(self._pack_entry(message, route))
                 keys.append(route.log)
         return self._pack_call(order_keys + keys, orders, journalled, unlogged)
@@ -151,12 +158,10 @@ class Packer:
         )
         return Batch(packed=packed, messages=entries + len(unlogged))
 
-    def _route(self, symbol: str) -> _Route:
+    def _route(self, symbol: str) -> None:
         names = self._names
-        route = _Route(
+        self._routes[symbol] = _Route(
             channel=pack_argument(names.get_ticker_channel(symbol)),
             log=pack_argument(names.ticker_log(symbol)),
             order_log=pack_argument(names.order_log(symbol)),
         )
-        self._routes[symbol] = route
-        return route

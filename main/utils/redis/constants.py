@@ -226,7 +226,8 @@ REGISTRATION_REQUEST_SCHEMA: Final[JsonSchema] = {
     "properties": {
         "action": {"enum": list(ACTIONS)},
         "ticker": {"type": "string", "maxLength": 64},
-        "client_id": {"type": "string", "pattern": f"^{CLIENT_ID_PATTERN}$"},
+        # Python's `$` also matches before a last line feed, which JSON Schema's does not.
+        "client_id": {"type": "string", "pattern": rf"^{CLIENT_ID_PATTERN}$(?!\n)"},
         "lease_s": {"type": "integer", "minimum": 1, "maximum": MAX_LEASE_S},
         "request_id": {"type": ["string", "integer"], "maxLength": 128},
         "data": {

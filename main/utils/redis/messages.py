@@ -211,7 +211,7 @@ def decode_typed(payload: bytes) -> TypedMessage | None:
     """A typed message, or None when it is of a type or shape that this version does not know."""
     try:
         return _typed.decode(payload)
-    except msgspec.ValidationError:
+    except msgspec.DecodeError:  # not JSON at all, too
         return None
 
 

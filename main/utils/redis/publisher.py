@@ -50,6 +50,7 @@ class RedisPublisher:
         self._packer: Packer | None = None
         self._pending: Batch | None = None
         self._giving_up = threading.Event()
+        self._closed = False
         self._wire: Wire | None = Wire(config)
 
     def __enter__(self) -> RedisPublisher:
@@ -75,6 +76,7 @@ class RedisPublisher:
         """Close the connection. A batch that waits for Redis is given up."""
         self._giving_up.set()
         with self._lock:
+            self._closed = True
             self._drop_wire()
 
     # -- single control messages
@@ -264,6 +266,8 @@ class RedisPublisher:
         request must never be taken for the next one's."""
         try:
             if self._wire is None:
+                if self._closed:
+                    raise ConnectionError("this publisher was closed")
                 self._wire = Wire(self._config)
                 self.counters["reconnects"] += 1
             self._wire.send(packed)

@@ -21,7 +21,7 @@ from .trading_openapi import faults, operations, template_of
 pytestmark = [pytest.mark.integration, needs_descriptions]
 
 some = settings(
-    max_examples=15,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
@@ -100,6 +100,7 @@ def test_every_operation_of_the_trading_paths_is_answered_as_described() -> None
     venue.settle()
     venue.get("/v2/positions/AAPL")
     venue.call("DELETE", "/v2/positions/AAPL", {"qty": "1"})
+    venue.settle()
     second = venue.submit(qty="1", type="limit", limit_price="80", time_in_force="gtc")
     venue.settle()
     venue.cancel(second["id"])
@@ -163,10 +164,10 @@ def test_rubbish_gets_an_error_as_described(name: str, data: st.DataObject) -> N
         if method == "POST":
             sensible = {"symbol": "AAPL", "side": "buy", "type": "market", "qty": "1"}
             fields = {**sensible, "time_in_force": "day", **fields}
+    cash = venue.venue.ledger.cash
     _call_with_any_body(venue, method, filled_in(path, venue), query, fields)
-    assert venue.venue.ledger.cash == 100_000 - 5 * 100 - venue.venue.ledger.qty("AAPL") / 100 or (
-        method in {"POST", "DELETE"}
-    )
+    if method in {"GET", "PATCH"}:
+        assert venue.venue.ledger.cash == cash
 
 
 def _properties(found: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from .openapi import TRADING, _components, _convert, description, resolve
 # description's own examples of orders and of the account.
 ADDED_KEYS: dict[str, tuple[str, ...]] = {
     "Order": ("cancel_requested_at", "source", "subtag"),
-    "OrderLeg": ("cancel_requested_at", "source", "subtag", "ratio_qty"),
+    "OrderLeg": ("cancel_requested_at", "expires_at", "ratio_qty", "source", "subtag"),
     "Account": (
         "admin_configurations",
         "bod_dtbp",

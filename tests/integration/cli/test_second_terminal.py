@@ -11,11 +11,11 @@ import pytest
 import redis
 
 from main.embedded_valkey import EmbeddedValkey
+from main.stack import local_alpaca_environment
 
 from .conftest import ENDS_WITHIN_S, PATIENCE_S, Person, Up, ended, free_port, interrupt, read_until
 
 pytestmark = pytest.mark.integration
-
 
 
 @pytest.fixture
@@ -193,7 +193,8 @@ def test_wrong_keys_are_one_message_and_exit_code_3(
     keys = _exports(read_until(sim, "ALPACA_TRADING_URL"))
     refused = person.types(command, **{**keys, "ALPACA_API_SECRET": "wrong-one"})
     assert refused.code == 3
-    assert "Alpaca refuses these keys" in refused.err
+    assert re.search(r"Alpaca (refuses|does not accept) these keys", refused.err)
+    assert "check" in refused.err.lower()
     assert "Traceback" not in refused.err
     assert "wrong-one" not in refused.out + refused.err
     assert interrupt(sim).code == 0
@@ -202,3 +203,11 @@ def test_wrong_keys_are_one_message_and_exit_code_3(
 def _exports(printed: str) -> dict[str, str]:
     lines = [line.split()[1] for line in printed.splitlines() if line.strip().startswith("export")]
     return dict(line.split("=", 1) for line in lines)
+
+
+def test_a_second_stack_on_the_same_redis_gives_way(second: Person, running: Up) -> None:
+    keys = local_alpaca_environment(running.sim_port)
+    demo = second.types("demo --plain --tickers AAPL", **keys)
+    assert demo.code == 1
+    assert "another broker is RUNNING on this Redis" in demo.err
+    assert second.types("status").code == 0

@@ -73,7 +73,7 @@ def test_a_draining_stop_empties_the_buffer_first() -> None:
     buffer.put({"n": 3})
     handler.gate.set()
     assert running.join(5)
-    assert sum(handler.batches, []) == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert [item for batch in handler.batches for item in batch] == [{"n": 1}, {"n": 2}, {"n": 3}]
     assert buffer.waiting() == 0
 
 

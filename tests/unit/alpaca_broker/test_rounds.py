@@ -26,7 +26,7 @@ TRADES = frozenset({"trades"})
 
 
 class FakeConductor:
-    """Follows what it is told, but for what Alpaca rejects; stays in a round while `gate` is shut."""
+    """Follows what Alpaca does not reject; stays in a round while `gate` is shut."""
 
     def __init__(self) -> None:
         self.rejects: dict[str, Rejection] = {}

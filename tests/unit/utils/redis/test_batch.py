@@ -30,16 +30,18 @@ from tests.unit.utils.redis.strategies import (
 )
 
 EPOCH = 1_795_000_000_000
-messages_to_send = st.lists(
-    st.one_of(price_messages, order_messages, quote_messages, bar_messages, status_messages).map(
-        lambda message: _unnumbered(message)
-    ),
-    max_size=12,
-)
 
 
 def _unnumbered(message: Any) -> Any:
     return msgspec.structs.replace(message, epoch=0, seq=0)
+
+
+messages_to_send = st.lists(
+    st.one_of(price_messages, order_messages, quote_messages, bar_messages, status_messages).map(
+        _unnumbered
+    ),
+    max_size=12,
+)
 
 
 def unpacked(packed: bytes) -> list[bytes]:

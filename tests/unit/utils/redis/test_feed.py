@@ -8,7 +8,7 @@ gets every message once and in order, or is told of the span that it lacks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from main.utils.redis.entries import Numbers
 from main.utils.redis.feed import Feed, FeedState, Round, Shared
-from main.utils.redis.gap_tracker import BEGINNING, Entry, Place, plan_refill
+from main.utils.redis.gap_tracker import BEGINNING, Entry, Loss, Place, plan_refill
 from main.utils.redis.messages import GapMessage
 from main.utils.redis.outlet import Outlet
 from main.utils.redis.start import Start
@@ -211,3 +211,157 @@ World.TestCase.settings = settings(
     suppress_health_check=list(HealthCheck),
 )
 TestWorld = World.TestCase
+
+
+# -- what the world above heals by itself, but later than it should
+
+
+def message(seq: int, epoch: int = 10) -> Entry:
+    return Entry(Numbers(epoch, seq, f"t{seq}"), b"", Place(epoch, seq))
+
+
+class Bench:
+    """A feed at 10-1 whose outlet and refill requests can be seen."""
+
+    def __init__(self, capacity: int = 100) -> None:
+        self.outlet = Outlet(print, "all", capacity, lambda _outlet: None)
+        self.requests: list[Feed] = []
+        self.shared = Shared(counters=Counter(), request_refill=self.requests.append)
+        self.feed = Feed(
+            "TICKER_UPDATES_X",
+            self.outlet,
+            self.shared,
+            symbol="X",
+            journalled=True,
+            start=Start.live(),
+        )
+        self.feed.place_at(Place(10, 1), None)
+        self.feed.resume()
+        self.serve([])
+        assert self.feed.live
+
+    def serve(self, plan: list[Entry | Loss], meanwhile: Callable[[], None] | None = None) -> None:
+        """One round that finds `plan` in the journal."""
+        assert self.requests.pop() is self.feed
+        made = self.feed.begin_round()
+        assert made is not None
+        if meanwhile is not None:
+            meanwhile()
+        self.feed.end_round(made, plan, complete=True)
+        self.outlet.flush()
+
+    @property
+    def handed_over(self) -> list[object]:
+        return [getattr(item, "lost", item) for item in self.outlet.queue]
+
+
+def test_a_reconnect_during_a_round_asks_the_journal_once_more() -> None:
+    bench = Bench()
+    bench.feed.take(message(3))
+    bench.serve([message(2), message(3)], meanwhile=bench.feed.resume)
+    assert not bench.feed.live
+    bench.serve([message(4)])
+    assert bench.feed.live
+    assert bench.handed_over == [Place(10, seq) for seq in (2, 3, 4)]
+
+
+def test_messages_that_did_not_fit_among_the_held_are_read_once_more() -> None:
+    bench = Bench()
+    bench.feed.take(message(3))
+
+    def many() -> None:
+        for seq in range(4, 12):
+            bench.feed.take(message(seq))
+
+    bench.serve([message(2), message(3)], meanwhile=many)
+    assert not bench.feed.live
+    bench.serve([message(seq) for seq in range(4, 12)])
+    assert bench.feed.live
+    assert bench.handed_over == [Place(10, seq) for seq in range(2, 12)]
+
+
+def test_a_worker_that_has_made_room_before_it_was_asked_to_is_not_waited_for() -> None:
+    bench = Bench(capacity=0)  # full and empty at once, as a worker leaves it in that moment
+    bench.feed.take(message(2))
+    assert bench.feed.state is FeedState.BEHIND
+    assert not bench.outlet.parked
+    assert bench.requests == [bench.feed]
+
+
+def test_a_worker_that_still_has_work_calls_back() -> None:
+    bench = Bench(capacity=2)
+    for seq in (2, 3, 4):
+        bench.feed.take(message(seq))
+        bench.outlet.flush()
+    assert bench.feed.state is FeedState.BEHIND
+    assert bench.outlet.parked == [bench.feed]
+    assert not bench.requests
+    bench.outlet.queue.popleft()
+    bench.outlet.parked.clear()
+    bench.feed.room_again()
+    bench.serve([message(4)])
+    assert bench.feed.live
+
+
+def test_what_was_heard_of_but_is_in_no_journal_is_lost_and_told_at_once() -> None:
+    bench = Bench()
+    bench.feed.hint(Place(10, 4))
+    bench.serve([message(2)])
+    assert bench.feed.live
+    assert bench.handed_over == [Place(10, 2), 2]
+    bench.feed.take(message(5))
+    assert bench.feed.live
+
+
+def test_a_hint_of_what_is_known_already_asks_nobody() -> None:
+    bench = Bench()
+    for known in (Place(10, 1), Place(10, 0), Place(11, 0)):
+        bench.feed.hint(known)
+    assert bench.feed.live
+    assert not bench.requests
+
+
+def test_a_refuted_epoch_is_not_asked_for_with_each_message() -> None:
+    bench = Bench()
+    bench.feed.take(message(7, epoch=9))
+    made = bench.feed.begin_round()
+    assert made is not None
+    assert made.doubted == 9
+    bench.feed.answer_doubt(9, 10)
+    bench.feed.end_round(made, [], complete=True)
+    bench.requests.clear()
+    bench.feed.take(message(8, epoch=9))
+    bench.feed.hint(Place(9, 9))
+    assert bench.feed.live
+    assert not bench.requests
+    assert bench.shared.counters["fenced_dropped"] == 2
+
+
+def test_an_adopted_lower_epoch_is_read_from_its_start_without_what_was_left() -> None:
+    bench = Bench()
+    bench.feed.take(message(3, epoch=9))
+    made = bench.feed.begin_round()
+    assert made is not None
+    bench.feed.answer_doubt(9, 9)
+    bench.feed.end_round(made, [message(2)], complete=True)
+    assert not bench.feed.live, "first what the higher epoch still had, then the lower one"
+    bench.requests.clear()
+    made = bench.feed.begin_round()
+    assert made is not None
+    assert (made.place, made.left) == (Place(9, 0), {10})
+    bench.feed.end_round(made, [message(seq, epoch=9) for seq in (1, 2, 3)], complete=True)
+    bench.outlet.flush()
+    assert bench.feed.live
+    assert bench.handed_over == [Place(10, 2), Place(9, 1), Place(9, 2), Place(9, 3)]
+
+
+def test_an_unsubscribed_feed_takes_nothing_more() -> None:
+    bench = Bench()
+    bench.feed.take(message(3))
+    made = bench.feed.begin_round()
+    assert made is not None
+    bench.feed.closed = True
+    bench.feed.end_round(made, [message(2), message(3)], complete=True)
+    bench.outlet.flush()
+    assert bench.handed_over == []
+    assert bench.feed.begin_round() is None

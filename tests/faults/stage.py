@@ -1,0 +1,343 @@
+"""The stage of one fault: real processes, brought up, watched, and cleared away.
+
+    local Alpaca <== cables: data, trading, rest ==> broker <== cable ==> Valkey <== cables ==> readers
+"""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from main.alpaca_sim import LocalAlpaca, MarketRules, SimConfig, StreamRules
+from main.alpaca_sim.venue_config import VenueConfig
+from main.embedded_valkey import EmbeddedValkey
+from main.holders import read_holders
+from main.utils.redis.config import RedisConfig
+from main.utils.redis.messages import rfc3339
+
+from .cable import Cable
+from .judge import Book, Happened, OrderHappened
+from .lines import LineFile, order_fields
+from .observer import Observer
+from .orders import OrderFlow
+from .programs import Program
+
+T = TypeVar("T")
+KEYS = {"ALPACA_API_KEY": "local", "ALPACA_API_SECRET": "local-secret", "ALPACA_PAPER": "true"}
+NANO = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """What differs from stage to stage. Times in seconds, rates in trades a second and ticker."""
+
+    tickers: tuple[str, ...] = ("AAPL", "MSFT", "NVDA")
+    rate: float = 10.0
+    orders_per_s: float = 4.0
+    seed: int = 1
+    zombie_slot_s: float = 1.0
+    symbol_limit: int = 30
+    valkey: tuple[str, ...] = ()
+    replica: bool = False
+    standby: bool = False
+    broker: dict[str, str] = field(default_factory=dict)
+    slow_delay_s: float = 0.015
+    slow_capacity: int = 200
+    history: int = 50_000
+    partial_fill_rate: float = 0.3
+
+
+class NotInTime(AssertionError):
+    """What the lab waited for did not happen within the deadline."""
+
+
+class Stage:
+    """`with Stage(config) as stage:`; everything runs when the block begins."""
+
+    def __init__(self, config: StageConfig) -> None:
+        self.config = config
+        self.cables: dict[str, Cable] = {}
+        self.readers: dict[str, Program] = {}
+        self.brokers: dict[str, Program] = {}
+        self.books: dict[str, Book] = {}
+        self.since: dict[str, int] = {}  # from when a reader has to have everything
+        self.orders_since: dict[str, int] = {}
+        self.stop_s: dict[str, float] = {}
+        self.exit_codes: dict[str, int | None] = {}
+        self.cause_began = self.cause_ended = 0
+        self._files: dict[str, LineFile] = {}
+        self._ids_at_end: dict[str, int] = {}
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._set_up()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._cleanup.close()
+
+    # -- bringing it up
+
+    def _set_up(self) -> None:
+        config, keep = self.config, self._cleanup.enter_context
+        self.folder = Path(keep(tempfile.TemporaryDirectory(prefix="tickerbus-faults-")))
+        self.valkey = self.primary = keep(EmbeddedValkey(None, *config.valkey))
+        self.replica: EmbeddedValkey | None = None
+        if config.replica:
+            self.replica = keep(
+                EmbeddedValkey(None, "--replicaof", f"127.0.0.1 {self.valkey.port}")
+            )
+        self.observer = Observer(lambda: self.primary.port)
+        self._cleanup.callback(self.observer.close)
+        self.sim = keep(LocalAlpaca(_sim_config(config)))
+        for name in ("data", "trading", "rest"):
+            self.cable(name, self.sim.address.port)
+        self.start_broker("broker")
+        self.wait_until(self._broker_is_well, 20, "the broker runs")
+        if config.standby:
+            self.start_broker("standby")
+            self.wait_until(
+                lambda: any("broker.standby" in line for line in self._words("standby")),
+                20,
+                "the standby waits",
+            )
+        self.start_reader("ordinary")
+        self.start_reader(
+            "slow", "--delay-s", str(config.slow_delay_s), "--capacity", str(config.slow_capacity)
+        )
+        self.start_reader("plain")
+        for name in ("ordinary", "slow", "plain"):
+            self.reader_is_there(name)
+        self.began = max(self.since.values())
+        self.orders = OrderFlow(
+            self.sim.address.port, config.tickers, config.orders_per_s, config.seed
+        )
+        self._cleanup.callback(self.orders.stop)
+        self.orders.start()
+        self.wait_until(lambda: self._all_flow_since(self.began), 20, "prices flow")
+
+    def cable(self, name: str, target: int) -> Cable:
+        cable = self.cables[name] = self._cleanup.enter_context(Cable(name, target))
+        return cable
+
+    def start_broker(self, name: str, **environment: str) -> Program:
+        """Start a broker process; returns at once."""
+        redis_cable = self.cables.get(name) or self.cable(name, self.primary.port)
+        port = {each: self.cables[each].port for each in ("data", "trading", "rest")}
+        program = Program(
+            name,
+            "main",
+            ["broker"],
+            self.observer.hear,
+            KEYS
+            | {
+                "REDIS_URL": f"redis://127.0.0.1:{redis_cable.port}",
+                "ALPACA_DATA_STREAM_URL": f"ws://127.0.0.1:{port['data']}",
+                "ALPACA_TRADING_STREAM_URL": f"ws://127.0.0.1:{port['trading']}/stream",
+                "ALPACA_DATA_URL": f"http://127.0.0.1:{port['rest']}",
+                "ALPACA_TRADING_URL": f"http://127.0.0.1:{port['rest']}",
+                "ALPACA_SYMBOL_LIMIT": str(self.config.symbol_limit),
+                "LOG_FORMAT": "json",
+            }
+            | self.config.broker
+            | environment,
+        )
+        self.brokers[name] = program
+        self._cleanup.callback(self._end_broker, program)
+        return program
+
+    def start_reader(self, name: str, *arguments: str, since: int = 0) -> Program:
+        """Start a reader process; returns at once. `since`: from when it asks for messages."""
+        cable = self.cables.get(name) or self.cable(name, self.primary.port)
+        out = self.folder / f"{name}.jsonl"
+        module = "plain_reader" if name == "plain" else "reader"
+        asked = ("--since", rfc3339(since)) if since else ()
+        program = Program(
+            name,
+            f"tests.faults.{module}",
+            [
+                *("--redis-port", str(cable.port), "--name", name, "--out", str(out)),
+                *("--tickers", ",".join(self.config.tickers), *asked, *arguments),
+            ],
+            self.observer.hear,
+        )
+        self.readers[name], self.books[name] = program, Book(name)
+        self._files[name] = LineFile(out)
+        if since:
+            self.since[name] = since
+        self._cleanup.callback(program.end, 5.0)
+        return program
+
+    def reader_is_there(self, name: str) -> None:
+        """Wait until a reader follows its tickers: from then on it has to have everything."""
+        self.readers[name].await_ready()
+        self.since.setdefault(name, self.readers[name].ready_at)
+
+    # -- the fault
+
+    def cause_begins(self) -> None:
+        self.cause_began = time.time_ns()
+
+    def cause_ends(self) -> None:
+        """From here on recovery counts: first prices that happen later, and a healthy status."""
+        self.cause_ended = time.time_ns()
+        self._ids_at_end = {symbol: self._newest_id(symbol) for symbol in self.config.tickers}
+
+    def let_pass(self, seconds: float) -> None:
+        """The fault lasts."""
+        time.sleep(seconds)
+
+    def wait_until(
+        self, condition: Callable[[], T], timeout_s: float, what: str, every_s: float = 0.02
+    ) -> T:
+        """The first true value of `condition`. Raises NotInTime."""
+        deadline = time.monotonic() + timeout_s
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                raise NotInTime(f"not within {timeout_s:g} s: {what}")
+            time.sleep(every_s)
+        return value
+
+    # -- what there is to see
+
+    def read(self) -> None:
+        """Take in what the readers wrote."""
+        for name, file in self._files.items():
+            self.books[name].take_all(file.read_new())
+
+    def recovered_at(self, names: tuple[str, ...] = ("ordinary", "plain")) -> int | None:
+        """When all of these readers had a price of every ticker that happened after the cause
+        ended, and the heartbeat said that all is well; None while it is not so."""
+        self.read()
+        moments = [self.observer.well_since(self.cause_ended)]
+        for name in names:
+            for symbol in self.config.tickers:
+                seen = self.books[name].first_seen.get(symbol, {})
+                newest_id = self._ids_at_end[symbol]
+                later = [at for key, at in seen.items() if int(key) > newest_id]
+                moments.append(min(later, default=None))
+        if any(moment is None for moment in moments):
+            return None
+        return max(moment for moment in moments if moment is not None)
+
+    def happened(self, since: int, symbols: tuple[str, ...] | None = None) -> list[Happened]:
+        return [
+            Happened(trade.symbol, trade.trade_id, trade.serial, trade.timestamp_ns)
+            for symbol in symbols or self.config.tickers
+            for trade in self.sim.oracle.trades(symbol)
+            if trade.timestamp_ns >= since
+        ]
+
+    def orders_happened(self) -> list[OrderHappened]:
+        found = []
+        for event in list(self.sim.oracle.order_events):
+            told: dict[str, Any] = dict(event)
+            message = {"order_data": told["order"], "update": told, "event": told["event"]}
+            fields = order_fields(message)
+            found.append(
+                OrderHappened(
+                    symbol=str(told["order"]["symbol"]),
+                    order_id=fields["order_id"],
+                    event=fields["event"],
+                    event_id=fields["event_id"],
+                    filled=fields["filled"],
+                    moment=0,
+                )
+            )
+        return found
+
+    def has_all(self, name: str) -> bool:
+        """Whether a reader's newest trade of each ticker is the market's newest."""
+        self.read()
+        return all(
+            self._newest_id(symbol) in self.books[name].first_seen.get(symbol, {})
+            for symbol in self.config.tickers
+        )
+
+    def quiet_down(self) -> None:
+        """No more orders, and no more trades but one last of each ticker."""
+        self.orders.stop()
+        for symbol in self.config.tickers:
+            self.sim.set_rate(symbol, 0)
+        for symbol in self.config.tickers:
+            self.sim.burst(symbol, 1)
+
+    def leases_left(self) -> list[str]:
+        config = RedisConfig(host="127.0.0.1", port=self.primary.port)
+        return [f"{one.client_id}:{one.ticker}" for one in read_holders(config)]
+
+    def followed_upstream(self) -> set[str]:
+        return {
+            symbol
+            for stream in self.sim.connections()
+            for symbol in stream.subscriptions.get("trades", ())
+        }
+
+    def stop_broker(self, name: str, timeout_s: float = 5.0) -> None:
+        """SIGTERM, and how long it took."""
+        program, began = self.brokers[name], time.monotonic()
+        program.signal(signal.SIGTERM)
+        self.exit_codes[name] = program.wait(timeout_s + 5)
+        self.stop_s[name] = time.monotonic() - began
+
+    def _words(self, who: str) -> list[str]:
+        return list(self.observer.words.get(who, ()))
+
+    def _broker_is_well(self) -> bool:
+        for program in self.brokers.values():
+            assert program.exit_code is None, self._words(program.name)[-5:]
+        return self.observer.well_since(0) is not None
+
+    def _all_flow_since(self, moment: int) -> bool:
+        self.read()
+        names = ("ordinary", "slow", "plain")
+        return all(
+            self.books[name].newest(symbol) > moment
+            for name in names
+            for symbol in self.config.tickers
+        )
+
+    def _newest_id(self, symbol: str) -> int:
+        trades = self.sim.oracle.trades(symbol)
+        return trades[-1].trade_id if trades else 0
+
+    def _end_broker(self, program: Program) -> None:
+        program.signal(signal.SIGCONT)
+        program.signal(signal.SIGTERM)
+        program.end(8.0)
+
+
+def _sim_config(config: StageConfig) -> SimConfig:
+    return SimConfig(
+        control_port=None,
+        tickers=config.tickers,
+        market=MarketRules(
+            seed=config.seed, default_rate=config.rate, history_per_symbol=config.history
+        ),
+        streams=StreamRules(zombie_slot_s=config.zombie_slot_s, symbol_limit=config.symbol_limit),
+        trading_rest_limit=0,
+        data_rest_limit=0,
+        venue=VenueConfig(
+            seed=config.seed,
+            starting_cash=Decimal(1_000_000_000),
+            wash_trade_protection=False,
+            partial_fill_rate=config.partial_fill_rate,
+        ),
+    )
