@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check bench-smoke requirements picture clean
+.PHONY: help demo test check bench-smoke redis-server requirements picture clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -11,7 +11,7 @@ help:            ## this list
 demo: $(VENV)/.run   ## see it work: embedded Valkey, local Alpaca, broker and a scale_t, in one live table
 	@$(BIN)/python -m main demo $(ARGS)
 
-test: $(VENV)/.dev   ## the whole suite
+test: $(VENV)/.dev redis-server  ## the whole suite
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import rules and the unit tests, in under a minute
@@ -23,6 +23,9 @@ check: $(VENV)/.dev  ## ruff, mypy --strict, import rules and the unit tests, in
 
 bench-smoke: $(VENV)/.dev  ## dead time of 500 registration restarts, idle CPU, memory with 1,000 tickers
 	$(BIN)/python -m bench.smoke
+
+redis-server:    ## install Debian's redis-server, for the tests of TLS, where it is missing and we may
+	@tools/install_redis_server.sh
 
 requirements: $(VENV)/.dev  ## write requirements.txt from pyproject.toml
 	$(BIN)/python -m tools.requirements

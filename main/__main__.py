@@ -10,7 +10,7 @@ import typer
 
 from . import __version__
 from .children import obey_lifeline
-from .commands import bus, containers, look, run, services
+from .commands import bus, containers, look, run, security, services
 from .commands.common import console, errors, program
 from .commands.faults import exit_code_of
 
@@ -18,6 +18,7 @@ app = typer.Typer(
     help="One Alpaca connection, a Redis channel for every ticker.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,  # a secret may be among them
     rich_markup_mode="markdown",
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -56,6 +57,7 @@ _add(services.sim, RUN, "sim --port 8765 --rate 20")
 app.add_typer(scale_t, name="scale-t", rich_help_panel=RUN)
 _add(services.run_scale_t, RUN, "scale-t run --ticker AAPL --max-position 100", to=scale_t)
 _add(containers.compose, RUN, "compose --write")
+_add(security.acl, RUN, "acl strategy --client-id scale-t --tickers AAPL,MSFT --secured")
 _add(bus.register, ASK, "register AAPL MSFT --for 2h")
 _add(bus.unregister, ASK, "unregister AAPL")
 _add(bus.registrations, ASK, "registrations")

@@ -18,8 +18,9 @@ from .utils.redis.subscriber import RedisSubscriber
 
 PING_EVERY_S = 1.0
 LEASE_S = 60
-REGISTER_S = 10.0
+REGISTER_S = 15.0
 FIRST_PRICE_S = 5.0
+KEEPER_PARTING_S = 0.2
 ABOVE_MARKET = 0.10  # dollars
 GOOD_STATES = ("RUNNING", "DEGRADED")
 
@@ -74,12 +75,19 @@ class Demo:
         secured = self._config.settings.registration_secured
         client = RegistrationClient(self.stack.redis, client_id_of("demo"), secured=secured)
         self._client = client
-        replies = client.register(self.board.rows, LEASE_S, timeout_s=REGISTER_S)
-        if rejected := [reply for reply in replies if reply.status == "rejected"]:
-            told = "; ".join(
-                f"{reply.ticker}: {reply.detail or reply.reason}" for reply in rejected
-            )
-            raise PartFailed(f"the broker rejected {told}")
+        deadline = time.monotonic() + REGISTER_S
+        waiting = list(self.board.rows)
+        while waiting:
+            rejected = [
+                reply
+                for reply in client.register(waiting, LEASE_S, timeout_s=REGISTER_S)
+                if reply.status == "rejected"
+            ]
+            for reply in rejected:
+                if reply.reason != "upstream_unavailable" or time.monotonic() > deadline:
+                    told = reply.detail or reply.reason
+                    raise PartFailed(f"the broker rejected {reply.ticker}: {told}")
+            waiting = [reply.ticker for reply in rejected if reply.ticker]
         self._keeper = LeaseKeeper(client, self.board.rows, lease_s=LEASE_S)
         self._keeper.start()
 
@@ -98,10 +106,14 @@ class Demo:
         with self._lock:
             self.board.apply(message, time.monotonic())
 
+    def runs(self) -> bool:
+        """Whether every part still lives. Asks Redis too, now and then, for the table."""
+        self._ping(time.monotonic())
+        return not self.stack.deaths()
+
     def picture(self, width: int, hint: str = "") -> Group:
         """The table as it is now, for a terminal of `width` columns."""
         now = time.monotonic()
-        self._ping(now)
         heading = Heading(
             account=self.stack.account_short,
             paper=self.stack.paper,
@@ -130,8 +142,14 @@ class Demo:
         now = time.monotonic()
         state = broker_state(self.board, now)
         deaths = self.stack.deaths()
+        answers = "answers" if self._redis_answers else "is silent"
         return [
             Check(part="parts", worked=not deaths, detail="; ".join(deaths) or "all are running"),
+            Check(
+                part="Redis",
+                worked=self._redis_answers,
+                detail=f"{self.stack.redis.address} {answers}",
+            ),
             Check(part="broker", worked=state in GOOD_STATES, detail=state),
         ]
 
@@ -157,7 +175,8 @@ class Demo:
         """End everything within five seconds."""
         try:
             if self._keeper is not None:
-                self._keeper.stop(unregister=False)  # the broker ends with us, or the lease does
+                # Not unregistered: the broker ends with us, or the lease does.
+                self._keeper.stop(unregister=False, timeout_s=KEEPER_PARTING_S)
             if self._client is not None:
                 self._client.close()
             if self._subscriber is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 
@@ -29,7 +29,7 @@ def configure_logs(
     log_format: LogFormat = "text", level: LogLevel = "info", stream: TextIO | None = None
 ) -> None:
     """Send every log event of this process to `stream` (stderr), from `level` up."""
-    stream = stream or sys.stderr
+    stream = stream or cast(TextIO, _StandardError())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -44,6 +44,16 @@ def configure_logs(
         cache_logger_on_first_use=False,  # tests and the table redirect them
     )
     _adopt_standard_logging(shared, last, max(logging.WARNING, _LEVELS[level]), stream)
+
+
+class _StandardError:
+    """Whatever `sys.stderr` is when a line is written: a live table puts itself there."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 class _NamedLogger(structlog.WriteLogger):

@@ -13,7 +13,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .utils.redis.batch import JournalBounds
-from .utils.redis.config import RedisConfig
+from .utils.redis.config import RedisConfig, parse_sentinels
 
 _PAPER_TRADING_URL = "https://paper-api.alpaca.markets"
 _LIVE_TRADING_URL = "https://api.alpaca.markets"
@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     redis_password: SecretStr | None = None
     redis_tls: bool = False
     redis_tls_ca_file: str | None = None
+    redis_sentinels: str | None = None
+    redis_sentinel_master: str | None = None
+    redis_sentinel_password: SecretStr | None = None
     bus_prefix: str = Field("", pattern=r"^[A-Za-z0-9_.:-]{0,32}$")
 
     alpaca_api_key: SecretStr | None = Field(
@@ -92,11 +95,7 @@ class Settings(BaseSettings):
         if (self.alpaca_api_key is None) != (self.alpaca_api_secret is None):
             lacks = "ALPACA_API_KEY" if self.alpaca_api_key is None else "ALPACA_API_SECRET"
             found.append(f"{lacks} is not set, but the other half of the key pair is")
-        if self.redis_url is not None:
-            try:
-                RedisConfig.from_url(self.redis_url.get_secret_value())
-            except ValueError as error:
-                found.append(f"REDIS_URL: {error}")
+        found += self._redis_problems()
         for name, endpoint in (
             ("ALPACA_TRADING_URL", self.trading_url),
             ("ALPACA_TRADING_STREAM_URL", self.trading_stream_url),
@@ -111,7 +110,31 @@ class Settings(BaseSettings):
         }
         for name, (url, schemes) in urls.items():
             if url is not None and not url.startswith(schemes):
-                found.append(f"{name} must start with {' or '.join(schemes)}, not {url[:20]!r}")
+                found.append(f"{name} must start with {' or '.join(schemes)}")
+        return found
+
+    def _redis_problems(self) -> list[str]:
+        """No value is cited: a secret may have been put in the wrong place."""
+        found = []
+        url = self.redis_url.get_secret_value() if self.redis_url is not None else None
+        for parse, text in ((RedisConfig.from_url, url), (parse_sentinels, self.redis_sentinels)):
+            try:
+                if text is not None:
+                    parse(text)
+            except ValueError as error:
+                found.append(str(error))
+        if (self.redis_sentinels is None) != (self.redis_sentinel_master is None):
+            found.append("REDIS_SENTINELS and REDIS_SENTINEL_MASTER go together: set both")
+        if self.redis_sentinels is not None and url is not None:
+            found.append(
+                "REDIS_SENTINELS say where Redis is, and so does REDIS_URL: keep one; REDIS_DB, "
+                "REDIS_USERNAME, REDIS_PASSWORD and REDIS_TLS go with the Sentinels"
+            )
+        if self.redis_tls_ca_file is not None:
+            if not Path(self.redis_tls_ca_file).is_file():
+                found.append(f"REDIS_TLS_CA_FILE: there is no file {self.redis_tls_ca_file}")
+            if not self.redis_tls and not (url or "").startswith("rediss://"):
+                found.append("REDIS_TLS_CA_FILE is set, but TLS is not: set REDIS_TLS=true")
         return found
 
     @property
@@ -121,7 +144,7 @@ class Settings(BaseSettings):
     @property
     def names_a_redis(self) -> bool:
         """Whether the user said where Redis is, so that none is embedded."""
-        return bool({"redis_url", "redis_host"} & self.model_fields_set)
+        return bool({"redis_url", "redis_host", "redis_sentinels"} & self.model_fields_set)
 
     @property
     def trading_url(self) -> str:
@@ -152,20 +175,24 @@ class Settings(BaseSettings):
         return self.trading_url.replace("http", "ws", 1) + "/stream"
 
     def redis_config(self, client_name: str = "tickerbus") -> RedisConfig:
-        common = {"client_name": client_name, "bus_prefix": self.bus_prefix}
+        common: dict[str, Any] = {
+            "client_name": client_name,
+            "bus_prefix": self.bus_prefix,
+            "tls_ca_file": self.redis_tls_ca_file,
+        }
         if self.redis_url is not None:
             return RedisConfig.from_url(self.redis_url.get_secret_value(), **common)
-        password = self.redis_password
         return RedisConfig(
             host=self.redis_host,
             port=self.redis_port,
             db=self.redis_db,
             username=self.redis_username,
-            password=password.get_secret_value() if password else None,
+            password=_plain(self.redis_password),
             tls=self.redis_tls,
-            tls_ca_file=self.redis_tls_ca_file,
-            client_name=client_name,
-            bus_prefix=self.bus_prefix,
+            sentinels=parse_sentinels(self.redis_sentinels or ""),
+            sentinel_master=self.redis_sentinel_master or "",
+            sentinel_password=_plain(self.redis_sentinel_password),
+            **common,
         )
 
     def journal_bounds(self) -> JournalBounds:
@@ -189,6 +216,10 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
     if problems := settings.problems():
         raise SettingsError(problems)
     return settings
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
 
 
 def _host_of(url: str) -> str | None:

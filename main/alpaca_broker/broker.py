@@ -21,7 +21,7 @@ from ..utils.redis.errors import Abandoned, Fenced, RedisUnavailable
 from ..utils.redis.messages import RegistrationReply
 from .broker_config import BrokerConfig
 from .connection import StreamState
-from .errors import BrokerNotReady, ThreadsStillRunning
+from .errors import BrokerNotReady, BrokerRefused, ThreadsStillRunning
 from .frame_buffer import Item
 from .leadership import Standing
 from .life import Life
@@ -114,6 +114,8 @@ class AlpacaBroker:
         )
         if life.error is not None:
             raise life.error
+        if self._lifecycle.state is State.REFUSED:  # a stream said so before `life` could
+            raise BrokerRefused(self.reason or "Alpaca refuses the connection")
 
     def stop(self) -> None:
         """Finish what was received, close every connection properly, and end all threads.
@@ -122,10 +124,12 @@ class AlpacaBroker:
             IllegalTransition: it is stopped already.
             ThreadsStillRunning: a thread did not end within its deadline; the state is FAULTED.
         """
-        drain = self._lifecycle.state in WORKING
+        before = self._lifecycle.state
         self._lifecycle.move(State.STOPPING)
         assert self._life is not None, "only start leaves the state STOPPED"
-        stuck = self._life.end(drain)
+        # Who looks for a broker that ended by itself finds why, not that it was then stopped.
+        last_word = before.value if before in ENDED else "STOPPED"
+        stuck = self._life.end(before in WORKING, last_word)
         if stuck:
             self._lifecycle.move(State.FAULTED, f"threads still running: {', '.join(stuck)}")
             raise ThreadsStillRunning(stuck, self.config.stop_timeout_s)
@@ -261,17 +265,27 @@ class AlpacaBroker:
         channel's name binds to the Redis user.
         """
         request = read_request(payload, client_id)
+        admitted = self._limiter.admits(request.client_id or "")
         if isinstance(request, RegistrationReply):
             self.counters["registrations_invalid"] += 1
+            if not admitted:
+                return  # a flood of nonsense gets neither a log line nor an answer for each
             log.warning("registration.invalid", reason=request.reason, detail=request.detail)
             self.reply(request)
             return
         self.counters["registrations"] += 1
         registration = self._need_parts().registration
-        if not self._limiter.admits(request.client_id):
+        if not admitted:
+            self.counters["registrations_limited"] += 1
             self.reply(request.rejected("rate_limited", "too many requests of this client"))
         elif registration is None or not registration.put(request):
             self.reply(request.rejected("rate_limited", "too many requests wait"))
+
+    def ignore_unsecured(self, _message: object) -> None:
+        """In secured mode nobody is served on the shared channel: who asks there may be anybody."""
+        if not self.counters["registrations_unsecured"]:
+            log.warning("registration.shared_channel_ignored", setting="REGISTRATION_SECURED")
+        self.counters["registrations_unsecured"] += 1
 
     def reply(self, reply: RegistrationReply) -> None:
         parts = self._need_parts()
@@ -321,21 +335,30 @@ class AlpacaBroker:
     # -- the heartbeat
 
     def beat(self) -> None:
-        """Called by the heartbeat thread: keep the leadership, judge the streams, say it."""
+        """Called by the heartbeat thread: keep the leadership, judge the health, say it."""
         parts = self.parts
         if parts is None:
             return
         if self._lifecycle.state in (State.RUNNING, State.DEGRADED):
             self._keep_leadership(parts)
-            self.status.judge_streams()
             self.status.judge_health()
         if self.status.may_speak():
             self.status.publish()
+
+    def look(self) -> bool:
+        """Called by the heartbeat thread, more often: judge the streams. Whether all should hear
+        of it at once."""
+        if self._lifecycle.state not in (State.RUNNING, State.DEGRADED):
+            return False
+        return self.status.judge_streams()
 
     def _keep_leadership(self, parts: Parts) -> None:
         if parts.leadership is None:
             return  # not brought up yet: Alpaca is not reached
         try:
+            if parts.publisher.is_elsewhere():
+                log.warning("redis.primary_moved", address=self.config.redis.address)
+                parts.leave_redis()
             standing = parts.leadership.renew()
             if standing is Standing.RETAKEN:
                 # Gone without us: Redis was emptied, or slept longer than the key lives.
@@ -345,6 +368,13 @@ class AlpacaBroker:
                     parts.registration.rewrite()
             elif standing is not Standing.OWNER:
                 self._supersede(f"{parts.leadership.holder} took the leadership")
+            elif parts.redis_was_renewed() and parts.registration is not None:
+                parts.registration.rewrite()  # another primary may lack what was written last
+        except redis.exceptions.ReadOnlyError as error:
+            # A demoted primary. Who only publishes or listens there would not notice by itself.
+            log.warning("redis.no_longer_primary", address=self.config.redis.address)
+            log.debug("redis.read_only", error=str(error))
+            parts.leave_redis()
         except (redis.RedisError, RedisUnavailable) as error:
             log.info("leadership.redis_away", error=str(error))
 

@@ -7,7 +7,7 @@ Timestamps keep their nanoseconds: MessagePack's extension type is read by hand.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -31,7 +31,7 @@ class Trade(msgspec.Struct, tag_field="T", tag="t", gc=False):
     t: Timestamp
     i: int | str | UnsetType = UNSET
     x: str | UnsetType = UNSET
-    c: list[str] | UnsetType | None = UNSET
+    c: tuple[str, ...] | UnsetType | None = UNSET  # a key of what the rule remembers
     z: str | UnsetType = UNSET
 
 
@@ -44,7 +44,7 @@ class Quote(msgspec.Struct, tag_field="T", tag="q", gc=False):
     t: Timestamp
     bx: str | UnsetType = UNSET
     ax: str | UnsetType = UNSET
-    c: list[str] | UnsetType | None = UNSET
+    c: tuple[str, ...] | UnsetType | None = UNSET
     z: str | UnsetType = UNSET
 
 
@@ -179,6 +179,20 @@ def decode_control(frame: bytes | str) -> dict[str, Any] | None:
         case [dict() as control] if control.get("T") in _CONTROL_TYPES:
             return dict(control)
     return None
+
+
+def moment(timestamp: Timestamp) -> tuple[int, int]:
+    """(seconds since 1970, nanoseconds): the parts of a timestamp, as they mostly come.
+
+    Raises:
+        ValueError: as `unix_ns`.
+    """
+    if type(timestamp) is Ext and timestamp.code == -1:
+        raw = cast(bytes, timestamp.data)
+        if len(raw) == 8:
+            packed = int.from_bytes(raw)
+            return packed & 0x3_FFFF_FFFF, packed >> 34
+    return divmod(unix_ns(timestamp), 1_000_000_000)
 
 
 def unix_ns(timestamp: Timestamp) -> int:

@@ -24,7 +24,7 @@ from .market_session import Broken, Outcome, Phase, Refused, SignedIn, SlotTaken
 
 log: Final = structlog.get_logger("tickerbus.upstream")
 
-_TICK_S: Final = 0.5  # how often deadlines are looked at while nothing comes
+_TICK_S: Final = 0.25  # how often deadlines are looked at while nothing comes
 _FAILURES: Final = (OSError, TimeoutError, ConnectionClosed, InvalidHandshake)
 
 
@@ -40,13 +40,13 @@ class ConnectionConfig:
     sign_in_timeout_s: float = 10.0
     ack_timeout_s: float = 5.0
     # Without any traffic for so long, a ping is sent; its answer is missed, and then waited for.
-    ping_after_s: float = 0.75
-    pong_missed_s: float = 1.25
+    ping_after_s: float = 0.5
+    pong_missed_s: float = 0.9
     pong_timeout_s: float = 8.0
     close_timeout_s: float = 2.0
     max_frame_bytes: int = 64 * 1_048_576
     retry_first_s: float = 0.1
-    retry_cap_s: float = 10.0
+    retry_cap_s: float = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +149,11 @@ class Upstream:
         return not self._thread.is_alive()
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a connection to close."""
+        return self._socket is not None
+
+    @property
     def thread_name(self) -> str:
         return f"upstream-{self.config.name}"
 
@@ -248,7 +253,7 @@ class Upstream:
     def _begin(self, socket: ClientConnection) -> None:
         with self._lock:
             self._socket = socket
-            self._sign_in_delays = backoff_delays(0.5, 5.0)
+            self._sign_in_delays = backoff_delays(0.5, 3.0)
             self._sign_in_due_s = 0.0
             self._sign_in_deadline_s = time.monotonic() + self.config.sign_in_timeout_s
             self._ping, self._next_look_s, self._renewal = None, 0.0, None

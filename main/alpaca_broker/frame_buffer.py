@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from ..utils.redis.messages import PriceMessage
 from .codec import MarketMessage, Quote, Trade, decode_frame
 
+TAKE_BYTES = 64 * 1024  # some 1,000 trades in MessagePack
 # Trades that happened before the last message that was received may still have been on their way.
 LATE_NS = 1_000_000_000
 
@@ -55,6 +56,14 @@ class Break:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Silence:
+    """These tickers were found mute together: what they said since then, nobody has heard."""
+
+    symbols: tuple[str, ...]
+    from_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Refill:
     """What REST brought for an interruption: by symbol, its missed trades in order. A symbol
     without an entry could not be refilled."""
@@ -64,7 +73,8 @@ class Refill:
     number: int = 0  # of the interruption that it answers
 
 
-Item = Frame | Folded | Break | Refill
+Note = Break | Silence | Refill
+Item = Frame | Folded | Note
 
 
 @dataclass(kw_only=True)
@@ -103,22 +113,30 @@ class FrameBuffer:
                 self._fold()
             self._ready.notify()
 
-    def put_note(self, note: Break | Refill) -> None:
+    def put_note(self, note: Note) -> None:
         """Put, in its place among the frames, that some are missing here, or what was missed."""
         with self._ready:
             self._items.append(note)
             self._ready.notify()
 
     def take(self, timeout_s: float) -> list[Item]:
-        """All that waits, at once; empty after `timeout_s` without any, or when woken."""
+        """What waits, up to about a batch of it: whoever stops the producer waits for no more.
+
+        Empty after `timeout_s` without any, or when woken.
+        """
         with self._ready:
             if not self._items and not self._woken:
                 self._ready.wait(timeout_s)
             self._woken = False
-            items = list(self._items)
-            self._items.clear()
-            self._bytes = 0
-            return items
+            taken: list[Item] = []
+            taken_bytes = 0
+            while self._items and taken_bytes < TAKE_BYTES:
+                item = self._items.popleft()
+                taken.append(item)
+                if isinstance(item, Frame):
+                    taken_bytes += len(item.payload)
+            self._bytes -= taken_bytes
+            return taken
 
     def wake(self) -> None:
         """Let the `take` that waits, or else the next one, return at once."""

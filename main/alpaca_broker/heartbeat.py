@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,7 @@ from .connection import StreamState
 log: Final = structlog.get_logger("tickerbus.heartbeat")
 
 MAX_LISTED_TICKERS: Final = 200
+LOOK_EVERY_S: Final = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +95,18 @@ def _brief(reason: str | None) -> str | None:
 
 
 class Heartbeat:
-    """A named thread that calls `beat` every `period_s`, and at once when it is nudged."""
+    """A named thread that calls `beat` every `period_s`, and at once when it is nudged, or when
+    `look`, which it calls more often, has found a change."""
 
     name = "heartbeat"
 
-    def __init__(self, beat: Callable[[], None], period_s: float) -> None:
-        self._beat, self._period_s = beat, period_s
+    def __init__(
+        self,
+        beat: Callable[[], None],
+        period_s: float,
+        look: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._beat, self._period_s, self._look = beat, period_s, look
         self._nudged = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
@@ -122,10 +130,15 @@ class Heartbeat:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        next_beat_s = 0.0
         while not self._stopping:
+            nudged = self._nudged.is_set()
             self._nudged.clear()
             try:
-                self._beat()
+                if self._look() or nudged or time.monotonic() >= next_beat_s:
+                    next_beat_s = time.monotonic() + self._period_s
+                    self._beat()
             except Exception:  # the supervisor: one bad beat must not be the last
                 log.exception("heartbeat.failed")
-            self._nudged.wait(self._period_s)
+            left_s = next_beat_s - time.monotonic()
+            self._nudged.wait(max(0.0, min(left_s, LOOK_EVERY_S)))

@@ -45,10 +45,11 @@ class Life:
 
     def __init__(self, broker: AlpacaBroker) -> None:
         self.error: BaseException | None = None
-        self.heartbeat = Heartbeat(broker.beat, broker.config.heartbeat_s)
+        self.heartbeat = Heartbeat(broker.beat, broker.config.heartbeat_s, broker.look)
         self._broker, self._config, self._lifecycle = broker, broker.config, broker.lifecycle
         self._ending = threading.Event()  # the present run is to end: a stop, a fault, superseded
         self._drain = False
+        self._last_word = "STOPPED"
         self._stuck: list[str] = []
         self._thread = threading.Thread(target=self._live, name=self.name, daemon=True)
 
@@ -60,9 +61,11 @@ class Life:
         self._ending.set()
         self.heartbeat.nudge()
 
-    def end(self, drain: bool) -> list[str]:
-        """The broker is stopping. Returns the threads that did not end in time."""
-        self._drain = drain
+    def end(self, drain: bool, last_word: str) -> list[str]:
+        """The broker is stopping, and its last heartbeat says `last_word`. Returns the threads
+        that did not end in time.
+        """
+        self._drain, self._last_word = drain, last_word
         self.end_run()
         self._thread.join(self._config.stop_timeout_s + 1.0)
         return self._stuck + ([self.name] if self._thread.is_alive() else [])
@@ -134,7 +137,7 @@ class Life:
             self._stuck.append(self.heartbeat.name)
         if self._broker.status.may_speak():
             self._broker.status.publish(
-                "STOPPED" if self._lifecycle.state is State.STOPPING else None
+                self._last_word if self._lifecycle.state is State.STOPPING else None
             )
         self._release_leadership(parts)
         parts.close()
@@ -151,7 +154,8 @@ class Life:
 
     def _connect_redis(self) -> Parts:
         parts = make_parts(self._config, self._broker.stream_changed, self._broker.upstream_lost)
-        problems = check_broker_redis(parts.redis, parts.names)
+        secured = self._config.registration_secured
+        problems = check_broker_redis(parts.redis, parts.names, secured=secured)
         if problems:
             parts.close()
             listed = "\n".join(f"  - {problem}" for problem in problems)
@@ -255,6 +259,8 @@ class Life:
                 lambda message: self._broker.handle_registration_message(*message),
                 decode=lambda name, payload: (payload, name.removeprefix(prefix)),
             )
+            # Heard, and not served: by its listeners others see that a broker is alive.
+            subscriber.subscribe(channel, self._broker.ignore_unsecured, decode=lambda *_: True)
         else:
             subscriber.subscribe(
                 channel,

@@ -35,6 +35,7 @@ STATUS_EVENTS: Final[dict[str, tuple[str, str]]] = {
     "pending_cancel": ("pending_cancel", "updated_at"),
     "pending_replace": ("pending_replace", "updated_at"),
 }
+_NO_ORDER: Final = ""  # what an update without an order is noted under
 _ENDS: Final = frozenset({"fill", "canceled", "expired", "rejected", "replaced"})
 _FIRST: Final = frozenset({"pending_new", "accepted", "new", "held"})
 
@@ -59,7 +60,7 @@ class OrderLedger:
     def open_orders(self) -> set[str]:
         """Orders that were published, and not yet seen to end."""
         orders = list(self._orders.items())  # another thread may ask: a copy in one step
-        return {order_id for order_id, known in orders if not known.ended}
+        return {order_id for order_id, known in orders if order_id and not known.ended}
 
     def note(self, update: Update, *, recovered: bool = False) -> None:
         """Remember an event as published. `update` is Alpaca's, with `event` and `order`."""
@@ -80,11 +81,14 @@ class OrderLedger:
             return False
         order_id, event, cumulative = _identity(update)
         known = self._orders.get(order_id)
-        if known is None:
+        if known is None or order_id == _NO_ORDER:
             return True
-        if event in EXECUTIONS:
-            return cumulative not in known.filled
-        return (event, cumulative) not in known.recovered
+        if event not in EXECUTIONS:
+            return (event, cumulative) not in known.recovered
+        if update.get("execution_id"):
+            # A new execution, even where its order's snapshot runs ahead to the next one's sum.
+            return not any((execution, cumulative) in known.recovered for execution in EXECUTIONS)
+        return cumulative not in known.filled
 
     def missing(
         self, order: Mapping[str, Any], fills: Iterable[Mapping[str, Any]], settled_before_ns: int
@@ -146,7 +150,8 @@ def _identity(update: Update) -> tuple[str, str, str]:
     order = update.get("order")
     order = order if isinstance(order, dict) else {}
     cumulative = update.get("cum_qty", order.get("filled_qty"))
-    return str(order.get("id")), str(update.get("event")), _quantity(cumulative)
+    order_id = str(order.get("id") or _NO_ORDER)
+    return order_id, str(update.get("event")), _quantity(cumulative)
 
 
 def _unique_ids(update: Update) -> list[str]:

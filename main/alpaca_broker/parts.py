@@ -58,6 +58,20 @@ class Parts:
     subscriber: RedisSubscriber | None = None
     producers: list[Producer] = field(default_factory=list)
 
+    _reconnects_seen: int = field(default=0, init=False)
+
+    def redis_was_renewed(self) -> bool:
+        """Whether the publisher has a new connection, since this was asked before."""
+        seen, self._reconnects_seen = self._reconnects_seen, self.publisher.counters["reconnects"]
+        return seen != self._reconnects_seen
+
+    def leave_redis(self) -> None:
+        """Resolve the address again: the server that is connected is not the primary any more."""
+        self.publisher.reconnect()
+        self.redis.connection_pool.disconnect(inuse_connections=False)
+        if self.subscriber is not None:
+            self.subscriber.reconnect()
+
     def close(self) -> None:
         """Close the connections to Redis."""
         if self.subscriber is not None:

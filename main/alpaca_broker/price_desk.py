@@ -3,23 +3,27 @@
 Three kinds of messages wait here. Those of a ticker that is not followed yet: its first frames may
 come between Alpaca's acknowledgement and the producers' restart. Those of a ticker whose stream was
 just interrupted: live trades wait (3 s at most) for the refill, so that `gap`, the refilled and the
-live come in this order, and nothing is inserted later. And those that a refill brought already:
-their live twins are dropped.
+live come in this order, and nothing is inserted later. A ticker that was found mute is interrupted
+in the same way, by the first message that breaks its silence. And those that a refill brought
+already: their live twins are dropped, as is what Alpaca itself repeats.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
+from msgspec import UNSET
+
 from ..utils.redis.messages import BusMessage, GapMessage, PriceMessage, now_rfc3339, rfc3339
-from .frame_buffer import LATE_NS, Break, Folded, Frame, Item, Refill
+from .frame_buffer import LATE_NS, Break, Folded, Frame, Item, Refill, Silence
 from .translate import MarketTranslator
 
 MAX_EARLY_MESSAGES: Final = 10_000
+REFILL_WAIT_S: Final = 3.0
 REFILL_TWINS_S: Final = 30.0  # how long after a refill its live twins may still arrive
 
 TradeKey: TypeAlias = tuple[object, ...]
@@ -30,11 +34,36 @@ def trade_key(message: PriceMessage) -> TradeKey:
     return (message.exchange, message.trade_id, message.tape, message.timestamp[:10])
 
 
+class RecentTrades:
+    """The last 64 to 128 trades of each ticker, by their ids: Alpaca may send one again."""
+
+    _KEPT: Final = 64
+
+    def __init__(self) -> None:
+        self._newer: defaultdict[str, dict[object, TradeKey]] = defaultdict(dict)
+        self._older: dict[str, dict[object, TradeKey]] = {}
+
+    def is_repeat(self, message: PriceMessage) -> bool:
+        """Whether this trade came before; if not, it is remembered."""
+        trade_id, newer = message.trade_id, self._newer[message.symbol]
+        known = newer.get(trade_id)
+        if known is None and message.symbol in self._older:
+            known = self._older[message.symbol].get(trade_id)
+        key = (message.exchange, message.tape, message.timestamp[:10])
+        if known == key and trade_id is not UNSET:
+            return True
+        newer[trade_id] = key
+        if len(newer) >= self._KEPT:
+            self._older[message.symbol] = self._newer.pop(message.symbol)
+        return False
+
+
 @dataclass(kw_only=True)
 class _Interrupted:
     """A ticker whose refill is on its way."""
 
     pause: Break
+    until_s: float  # the refill is not waited for any longer
     live: list[BusMessage] = field(default_factory=list)
 
 
@@ -54,6 +83,9 @@ class PriceDesk:
         self._early: list[BusMessage] = []
         self._interrupted: dict[str, _Interrupted] = {}
         self._twins: dict[str, tuple[float, frozenset[TradeKey]]] = {}
+        self._silent: dict[str, Silence] = {}
+        self._early_breaks: dict[str, Break] = {}
+        self._recent = RecentTrades()
 
     def take_in(
         self, items: Iterable[Item], following: Mapping[str, frozenset[str]]
@@ -67,14 +99,27 @@ class PriceDesk:
                 self._sort(self._translator.read_folded(item), following, ready)
             elif isinstance(item, Break):
                 self._interrupt(item, following, ready)
+            elif isinstance(item, Silence):
+                self._note_silence(item)
             else:
                 self._refill(item, following, ready)
+        if self._interrupted:
+            self._end_waiting(ready)
         return ready
+
+    def _end_waiting(self, ready: list[BusMessage]) -> None:
+        now = self._clock_s()
+        for symbol in [s for s, waits in self._interrupted.items() if now > waits.until_s]:
+            self._close_interruption(symbol, [], backfilled=False, ready=ready)
 
     def take_early(self, following: Mapping[str, frozenset[str]]) -> list[BusMessage]:
         """What waited for its ticker to be followed. The rest belongs to tickers that were left."""
         early, self._early = self._early, []
+        breaks, self._early_breaks = self._early_breaks, {}
         ready: list[BusMessage] = []
+        for symbol, pause in breaks.items():
+            self._interrupt(replace(pause, symbols=(symbol,)), following, ready)
+        self._early_breaks.clear()  # of tickers that were left
         mine = [message for message in early if message.symbol in following]
         self._sort(mine, following, ready)
         self.counters["dropped_after_unsubscribe"] += len(early) - len(mine)
@@ -93,18 +138,24 @@ class PriceDesk:
         following: Mapping[str, frozenset[str]],
         ready: list[BusMessage],
     ) -> None:
-        if not (self._interrupted or self._twins):
+        if not (self._interrupted or self._twins or self._silent):
             # The usual case, and the hot path.
+            is_repeat = self._recent.is_repeat
             for message in messages:
-                if message.symbol in following:
-                    ready.append(message)
-                else:
+                if message.symbol not in following:
                     self._keep_early(message)
+                elif type(message) is PriceMessage and is_repeat(message):
+                    self.counters["repeats_dropped"] += 1
+                else:
+                    ready.append(message)
             return
         for message in messages:
             if message.symbol not in following:
                 self._keep_early(message)
-            elif message.symbol in self._interrupted:
+                continue
+            if message.symbol in self._silent:
+                self._end_silence(message.symbol, following, ready)
+            if message.symbol in self._interrupted:
                 self._interrupted[message.symbol].live.append(message)
             elif not self._is_twin(message):
                 ready.append(message)
@@ -119,6 +170,8 @@ class PriceDesk:
         self, pause: Break, following: Mapping[str, frozenset[str]], ready: list[BusMessage]
     ) -> None:
         symbols = tuple(symbol for symbol in pause.symbols if symbol in following)
+        # Alpaca follows it again, and the producers will in a moment.
+        self._early_breaks |= {s: pause for s in pause.symbols if s not in following}
         if not symbols:
             return
         self.counters["interruptions"] += len(symbols)
@@ -132,10 +185,30 @@ class PriceDesk:
         for symbol in symbols:
             earlier = self._interrupted.get(symbol)
             live = earlier.live if earlier else []
-            self._interrupted[symbol] = _Interrupted(pause=asked, live=live)
+            self._interrupted[symbol] = _Interrupted(
+                pause=asked, until_s=self._clock_s() + REFILL_WAIT_S, live=live
+            )
         if not self._ask_refill(asked):
             for symbol in symbols:
                 self._close_interruption(symbol, [], backfilled=False, ready=ready)
+
+    def _note_silence(self, silence: Silence) -> None:
+        known = [
+            self._silent[symbol].from_ns for symbol in silence.symbols if symbol in self._silent
+        ]
+        merged = replace(silence, from_ns=min([silence.from_ns, *known]))
+        self._silent.update(dict.fromkeys(silence.symbols, merged))
+
+    def _end_silence(
+        self, symbol: str, following: Mapping[str, frozenset[str]], ready: list[BusMessage]
+    ) -> None:
+        """Those who fell silent together are heard again: what they said meanwhile is missing."""
+        silence = self._silent[symbol]
+        together = tuple(s for s in silence.symbols if self._silent.get(s) is silence)
+        for each in together:
+            del self._silent[each]
+        pause = Break(symbols=together, from_ns=silence.from_ns, to_ns=time.time_ns())
+        self._interrupt(pause, following, ready)
 
     def _refill(
         self, refill: Refill, following: Mapping[str, frozenset[str]], ready: list[BusMessage]
@@ -166,8 +239,13 @@ class PriceDesk:
         ready.extend(message for message in interrupted.live if not self._is_twin(message))
 
     def _is_twin(self, message: BusMessage) -> bool:
+        if not isinstance(message, PriceMessage):
+            return False
+        if self._recent.is_repeat(message):
+            self.counters["repeats_dropped"] += 1
+            return True
         remembered = self._twins.get(message.symbol)
-        if remembered is None or not isinstance(message, PriceMessage):
+        if remembered is None:
             return False
         until_s, keys = remembered
         if self._clock_s() > until_s:

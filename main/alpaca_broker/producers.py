@@ -58,10 +58,9 @@ class Producer:
         try:
             while not self._stopping or self._draining:
                 items = self._source.take(0 if self._stopping else _IDLE_S)
-                if items:
-                    self._handle(items)
-                elif self._stopping:
+                if self._stopping and not items:
                     return
+                self._handle(items)  # also none: what waits for a deadline may be due
         except Exception as error:  # the supervisor of this thread: whatever it was, it is told
             log.exception("producer.failed", thread=self.name)
             self._on_failure(self.name, error)

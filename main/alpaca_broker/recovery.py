@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -132,11 +133,12 @@ class Recovery:
             last = max(page.trades, default="")
             complete = {symbol for symbol in symbols if symbol < last}
         for symbol in complete:
-            published = self._published_since(symbol, since_ns)
-            found[symbol] = self._messages(symbol, raw[symbol], published, crypto)
+            found[symbol] = self._messages(
+                symbol, raw[symbol], self._published_since(symbol, since_ns), crypto
+            )
 
     def _messages(
-        self, symbol: str, raw: Iterable[Any], published: frozenset[TradeKey], crypto: bool
+        self, symbol: str, raw: Iterable[Any], published: _Published, crypto: bool
     ) -> list[PriceMessage]:
         feed = "crypto" if crypto else self._feed
         messages = []
@@ -145,21 +147,35 @@ class Recovery:
                 continue
             trade = msgspec.convert({**fields, "S": symbol, "T": "t"}, Trade)
             message = self._translator.price(trade, feed, backfilled=True)
-            if trade_key(message) not in published:
+            if not published.has(message):
                 messages.append(message)
         return messages
 
-    def _published_since(self, symbol: str, since_ns: int) -> frozenset[TradeKey]:
+    def _published_since(self, symbol: str, since_ns: int) -> _Published:
         """The trades that the journal has already: REST's answer overlaps them."""
         entries: Any = self._client.xrevrange(self._names.ticker_log(symbol), count=_JOURNAL_TAIL)
-        keys = set()
+        keys, oldest = set(), ""
         for _, fields in entries:
             message = decode_typed(fields[b"m"])
             if isinstance(message, PriceMessage):
                 keys.add(trade_key(message))
-                if parse_rfc3339(message.timestamp) < since_ns - 60_000_000_000:
+                oldest = message.timestamp
+                if parse_rfc3339(oldest) < since_ns - 60_000_000_000:
                     break
-        return frozenset(keys)
+        return _Published(keys=frozenset(keys), oldest=oldest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Published:
+    """The newest trades of a ticker's journal. What is older than the oldest of them was published
+    before it, trimmed since, or happened before anybody followed the ticker."""
+
+    keys: frozenset[TradeKey]
+    oldest: str
+
+    def has(self, message: PriceMessage) -> bool:
+        # Timestamps of one form: as texts they are ordered as the moments are.
+        return message.timestamp < self.oldest or trade_key(message) in self.keys
 
 
 class _Budget:

@@ -30,7 +30,7 @@ log: Final = structlog.get_logger("tickerbus.registration")
 
 MAX_WAITING: Final = 10_000
 _EXPIRY_TICK_S: Final = 1.0
-_ASK_AGAIN_S: Final = 30.0
+_ASK_AGAIN_S: Final = (1.0, 30.0)  # first, and at the most
 
 
 class Conductor(Protocol):
@@ -72,6 +72,7 @@ class RegistrationThread:
         self._restored = list(restored)
         self._rewrite = False
         self._rewrite_after_s = self._ask_again_s = 0.0
+        self._ask_again_after_s = _ASK_AGAIN_S[0]
         self._unwritten: list[Holding] = []  # releases that Redis did not take yet
         self._clock = _ClockWatch()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
@@ -147,11 +148,13 @@ class RegistrationThread:
     def _due_again(self) -> bool:
         """Whether to ask again for what is registered, and Alpaca let go of."""
         if self._registry.wanted() == self._conductor.following():
-            self._ask_again_s = time.monotonic() + _ASK_AGAIN_S
+            self._ask_again_after_s = _ASK_AGAIN_S[0]
+            self._ask_again_s = time.monotonic() + self._ask_again_after_s
             return False
         due = time.monotonic() >= self._ask_again_s
         if due:
-            self._ask_again_s = time.monotonic() + _ASK_AGAIN_S
+            self._ask_again_after_s = min(_ASK_AGAIN_S[1], 2 * self._ask_again_after_s)
+            self._ask_again_s = time.monotonic() + self._ask_again_after_s
         return due
 
     def _see_to_restored(self) -> None:

@@ -36,10 +36,10 @@ class LastPriceRule:
 
     def __init__(self, is_regular: Callable[[float], bool] = in_regular_hours) -> None:
         self._is_regular = is_regular
-        self._judged: dict[tuple[str, ...], tuple[bool, bool]] = {}
+        self._judged: dict[tuple[str, tuple[str, ...]], tuple[bool, bool]] = {}
 
-    def __call__(self, conditions: Sequence[str], tape: str, unix_s: float) -> bool:
-        key = (tape, *conditions)
+    def __call__(self, conditions: tuple[str, ...], tape: str, unix_s: float) -> bool:
+        key = (tape, conditions)
         verdict = self._judged.get(key)
         if verdict is None:
             verdict = self._judged[key] = _judge(conditions, tape)

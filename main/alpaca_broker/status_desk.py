@@ -11,16 +11,20 @@ import structlog
 from .. import __version__
 from ..utils.redis.errors import RedisUnavailable
 from .connection import StreamState
+from .frame_buffer import Silence
 from .heartbeat import Facts, build_status
 from .lifecycle import State
 from .parts import Parts
 from .registry import is_crypto
 from .stream_judge import StreamJudge, Verdict
+from .streams import MarketStream
 
 if TYPE_CHECKING:
     from .broker import AlpacaBroker
 
 log: Final = structlog.get_logger("tickerbus.heartbeat")
+
+_PATIENCE_S: Final = 0.5
 
 
 class StatusDesk:
@@ -51,34 +55,47 @@ class StatusDesk:
             and orders.sessions == self._reconciled_session
         )
 
-    def judge_streams(self) -> None:
-        """LIVE, QUIET, LAGGING or MUTE; and mend what is mute."""
+    def judge_streams(self) -> bool:
+        """LIVE, QUIET, LAGGING or MUTE; and mend what is mute. Whether a stream's state, or who is
+        mute, has changed."""
         parts = self._broker.parts
         if parts is None:
-            return
-        seqs, following = parts.publisher.seqs_if_free(), self._broker.following()
-        if seqs is None:
-            return  # Redis does not take a batch: nothing can be said of upstream
+            return False
+        if parts.publisher.seqs_if_free() is None:
+            # Redis does not take a batch, so nothing is read on: nothing can be said of upstream.
+            for judge in self._judges.values():
+                judge.excuse(time.monotonic())
+            return False
+        arrived, following = dict(parts.translator.arrived), self._broker.following()
+        changed = False
         for name, stream in list(parts.upstreams.market.items()):
             crypto = name == "crypto"
-            mine = {t: seqs.get(t, 0) for t in following if is_crypto(t) == crypto}
             verdict = self._judges.setdefault(name, StreamJudge()).judge(
                 now_s=time.monotonic(),
                 connection=stream.state.state,
-                seqs=mine,
+                arrived={t: arrived.get(t, 0) for t in following if is_crypto(t) == crypto},
                 market_open=crypto or parts.clock.is_open(),
                 halted=parts.translator.halted,
                 lag_ms=None if crypto else self._lag_ms(parts),
             )
-            self._verdicts[name] = verdict
-            for ticker in verdict.resubscribe:
-                log.warning("upstream.ticker_mute", ticker=ticker)
-                self._broker.counters["mute_resubscribed"] += 1
-                stream.resubscribe(ticker, stream.last_received_ns)
-            if verdict.renew:
-                log.warning("upstream.stream_mute", stream=name)
-                self._broker.counters["mute_renewed"] += 1
-                stream.renew("mute: nothing came, against what is usual")
+            before, self._verdicts[name] = self._verdicts.get(name), verdict
+            changed |= before is None or _who_is_mute(before) != _who_is_mute(verdict)
+            self._mend(parts, name, stream, verdict)
+        return changed
+
+    def _mend(self, parts: Parts, name: str, stream: MarketStream, verdict: Verdict) -> None:
+        ahead_ns = time.time_ns() - time.monotonic_ns()
+        since_ns = {t: int(s * 1e9) + ahead_ns for t, s in verdict.silent_since_s.items()}
+        if since_ns:
+            log.warning("upstream.mute", stream=name, tickers=len(since_ns), first=min(since_ns))
+            silence = Silence(symbols=tuple(since_ns), from_ns=min(since_ns.values()))
+            parts.prices.put_note(silence)
+        for ticker in verdict.resubscribe:
+            self._broker.counters["mute_resubscribed"] += 1
+            stream.resubscribe(ticker, since_ns.get(ticker, time.time_ns()))
+        if verdict.renew:
+            self._broker.counters["mute_renewed"] += 1
+            stream.renew("mute: nothing came, against what is usual")
 
     def judge_health(self) -> None:
         """RUNNING or DEGRADED: whether every stream that is needed flows, and Redis takes it."""
@@ -111,16 +128,20 @@ class StatusDesk:
             return False
 
     def publish(self, state: str | None = None) -> None:
-        """Publish the status, after all that was numbered before it."""
+        """Publish the status, after all that was numbered before it.
+
+        While Redis takes no batch there is none: the heartbeat has the leadership to keep.
+        """
         parts = self._broker.parts
-        if parts is None:
+        if parts is None or not parts.publisher.ordered().acquire(timeout=_PATIENCE_S):
             return
         try:
-            with parts.publisher.ordered():
-                status = build_status(self._facts(parts, state))
-                parts.publisher.publish(parts.names.BROKER_STATUS, status)
+            status = build_status(self._facts(parts, state))
+            parts.publisher.publish(parts.names.BROKER_STATUS, status)
         except RedisUnavailable as error:
             log.debug("heartbeat.not_sent", error=str(error))
+        finally:
+            parts.publisher.ordered().release()
 
     def _facts(self, parts: Parts, state: str | None) -> Facts:
         broker = self._broker
@@ -184,6 +205,11 @@ class StatusDesk:
         for name, stream in parts.upstreams.all():
             counters |= {f"{name}_{counter}": n for counter, n in dict(stream.counters).items()}
         return counters
+
+
+def _who_is_mute(verdict: Verdict) -> tuple[str, frozenset[str]]:
+    mute = frozenset(ticker for ticker, state in verdict.tickers.items() if state == "MUTE")
+    return verdict.stream, mute
 
 
 def _refused_crypto(name: str, state: StreamState) -> bool:

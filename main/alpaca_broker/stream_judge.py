@@ -1,10 +1,11 @@
 """Pure: are the tickers and their stream alive, and if not, what to do about it?
 
-A silence means something only against what is usual for that ticker. The judge keeps each ticker's
-rate (messages a second, slowly forgotten) and asks how many messages the silence has swallowed:
-`rate x silence`. Were trades to come at random at that rate, a silence that swallowed 20 would have
-a chance of e^-20; they come in bursts, so the bounds are set well above. A market that is closed,
-or a ticker that is halted, may be silent. A market that grows quiet lowers its own rate.
+A silence means something only against what is usual for that ticker. The judge counts what the
+stream brought (neither what REST did, nor orders), keeps each ticker's rate (messages a second,
+slowly forgotten) and asks how many messages the silence has swallowed: `rate x silence`. Were
+trades to come at random at that rate, a silence that swallowed 20 would have a chance of e^-20;
+they come in bursts, so the bounds are set well above. A market that is closed, or a ticker that is
+halted, may be silent. A market that grows quiet lowers its own rate.
 
 What follows is graded: a mute ticker is first subscribed again alone; only when the whole stream
 has swallowed far more than chance explains is the connection renewed, and each renewal doubles the
@@ -14,14 +15,14 @@ time until the next, so that a quiet market cannot cause one after another.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 RATE_MEMORY_S: Final = 60.0
 MUTE_SWALLOWED: Final = 40.0
 STREAM_MUTE_SWALLOWED: Final = 60.0
-LEAST_SILENCE_S: Final = 1.5
+LEAST_SILENCE_S: Final = 1.0
 QUIET_AFTER_S: Final = 30.0
 LAG_BOUND_MS: Final = 5_000.0
 RESUBSCRIBE_EVERY_S: Final = 30.0
@@ -35,22 +36,28 @@ LEAST_WATCH_S: Final = 5.0
 class _Watched:
     """One ticker's pulse."""
 
-    seq: int
+    arrived: int
     began_s: float
     moved_s: float
     looked_s: float
+    heard_until_s: float  # its silence began after this
     rate: float = 0.0
+    is_noted: bool = False  # that it is mute
     resubscribed_s: float = -math.inf
 
-    def look(self, seq: int, now_s: float) -> None:
-        """Take in where its numbers are now."""
+    def look(self, arrived: int, now_s: float) -> None:
+        """Take in how many messages it has had until now."""
         elapsed = max(1e-3, now_s - self.looked_s)
-        arrived = max(0, seq - self.seq)
-        if arrived:
-            self.moved_s = now_s
+        new = max(0, arrived - self.arrived)
+        if new:
+            self.excuse(now_s, self.looked_s)
         keep = math.exp(-elapsed / RATE_MEMORY_S)
-        self.rate = keep * self.rate + (1 - keep) * arrived / elapsed
-        self.seq, self.looked_s = seq, now_s
+        self.rate = keep * self.rate + (1 - keep) * new / elapsed
+        self.arrived, self.looked_s = arrived, now_s
+
+    def excuse(self, now_s: float, heard_until_s: float) -> None:
+        """It is not silent, or that is explained."""
+        self.moved_s, self.heard_until_s, self.is_noted = now_s, heard_until_s, False
 
     def usual_rate(self, now_s: float) -> float:
         """Messages a second; what a young average has not seen yet is not counted as silence."""
@@ -70,12 +77,13 @@ class Verdict:
 
     stream: str
     tickers: Mapping[str, str]
+    silent_since_s: Mapping[str, float] = field(default_factory=dict)  # found mute just now
     resubscribe: tuple[str, ...] = ()
     renew: bool = False
 
 
 class StreamJudge:
-    """Judges one stream's tickers, about once a second."""
+    """Judges one stream's tickers, a few times a second."""
 
     def __init__(self) -> None:
         self._watched: dict[str, _Watched] = {}
@@ -87,49 +95,74 @@ class StreamJudge:
         *,
         now_s: float,
         connection: str,
-        seqs: Mapping[str, int],
+        arrived: Mapping[str, int],
         market_open: bool,
         halted: Collection[str] = (),
         lag_ms: float | None = None,
     ) -> Verdict:
-        """`seqs` holds the last number of every followed ticker; `connection` its own state."""
-        self._watch(seqs, now_s)
+        """`arrived`: how many messages of every followed ticker the stream has brought;
+        `connection`: its own state."""
+        self._watch(arrived, now_s)
         if connection != "LIVE":
-            for watched in self._watched.values():
-                # Silence while the connection is away is explained, and must not look like muteness
-                # in the moment that it is back.
-                watched.moved_s = now_s
-            return Verdict(stream=connection, tickers=dict.fromkeys(seqs, connection))
+            # Silence while the connection is away is explained, and must not look like muteness
+            # in the moment that it is back.
+            self.excuse(now_s)
+            return Verdict(stream=connection, tickers=dict.fromkeys(arrived, connection))
         lagging = lag_ms is not None and lag_ms > LAG_BOUND_MS
         states = {
             ticker: self._state(watched, now_s, market_open and ticker not in halted, lagging)
             for ticker, watched in self._watched.items()
         }
         if self._stream_is_mute(now_s, market_open, halted):
-            return Verdict(stream="MUTE", tickers=states, renew=self._may_renew(now_s))
+            return Verdict(
+                stream="MUTE",
+                tickers=states,
+                silent_since_s=self._note_mute(self._watched),
+                renew=self._may_renew(now_s),
+            )
         return Verdict(
             stream=self._stream_state(states, lagging),
             tickers=states,
+            silent_since_s=self._note_mute(t for t, state in states.items() if state == "MUTE"),
             resubscribe=self._to_resubscribe(states, now_s),
         )
 
-    def _watch(self, seqs: Mapping[str, int], now_s: float) -> None:
-        for ticker in self._watched.keys() - seqs.keys():
+    def excuse(self, now_s: float) -> None:
+        """Nobody can say now who is silent: what came before does not count against anybody."""
+        for watched in self._watched.values():
+            watched.excuse(now_s, now_s)
+
+    def _watch(self, arrived: Mapping[str, int], now_s: float) -> None:
+        for ticker in self._watched.keys() - arrived.keys():
             del self._watched[ticker]
-        for ticker, seq in seqs.items():
+        for ticker, count in arrived.items():
             watched = self._watched.get(ticker)
             if watched is None:
                 self._watched[ticker] = _Watched(
-                    seq=seq, began_s=now_s, moved_s=now_s, looked_s=now_s
+                    arrived=count,
+                    began_s=now_s,
+                    moved_s=now_s,
+                    looked_s=now_s,
+                    heard_until_s=now_s,
                 )
             else:
-                watched.look(seq, now_s)
+                watched.look(count, now_s)
+
+    def _note_mute(self, tickers: Iterable[str]) -> dict[str, float]:
+        """Those that were not known to be mute, and since when at the earliest they are."""
+        found = {}
+        for ticker in tickers:
+            watched = self._watched[ticker]
+            if not watched.is_noted:
+                watched.is_noted = True
+                found[ticker] = watched.heard_until_s
+        return found
 
     def _state(self, watched: _Watched, now_s: float, may_trade: bool, lagging: bool) -> str:
         silence_s = now_s - watched.moved_s
         if may_trade and silence_s > LEAST_SILENCE_S and watched.swallowed(now_s) > MUTE_SWALLOWED:
             return "MUTE"
-        if watched.seq == 0 or silence_s > QUIET_AFTER_S:
+        if watched.arrived == 0 or silence_s > QUIET_AFTER_S:
             return "QUIET"
         return "LAGGING" if lagging else "LIVE"
 

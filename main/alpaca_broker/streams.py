@@ -86,6 +86,7 @@ class MarketStream(Upstream):
         self._pending: list[PendingChange] = []
         self._went_down_ns = 0  # when the last data came before the connection was lost
         self._unresumed: set[str] = set()  # followed before, and not acknowledged since
+        self._lost_since_ns: dict[str, int] = {}  # followed once, until Alpaca would not again
         self._asks = False  # whether the session takes changes: it was told first what to resume
         self._ended: tuple[int, str] | None = None  # why nothing will be asked any more
         self._asked_at_s: float | None = None
@@ -212,6 +213,11 @@ class MarketStream(Upstream):
                     self._followed[symbol] = has
                 else:
                     self._followed.pop(symbol, None)
+                lost_since_ns = self._lost_since_ns.pop(symbol, 0)
+                if lost_since_ns and has:
+                    self._buffer.put_note(
+                        Break(symbols=(symbol,), from_ns=lost_since_ns, to_ns=time.time_ns())
+                    )
         if isinstance(change.tag, PendingChange):
             self._conclude(change.tag, symbols, late)
         else:
@@ -242,6 +248,7 @@ class MarketStream(Upstream):
         for symbol in symbols:
             with self._lock:
                 self._followed.pop(symbol, None)
+                self._lost_since_ns.setdefault(symbol, self._went_down_ns)
             log.error("upstream.ticker_lost", ticker=symbol, code=code, reason=message)
             if self._on_lost is not None:
                 self._on_lost(symbol, code, message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..utils.redis.messages import (
     PriceMessage,
     QuoteMessage,
     StatusMessage,
+    moment_text,
     now_rfc3339,
     parse_rfc3339,
     rfc3339,
@@ -34,8 +35,8 @@ from .codec import (
     TradingStatus,
     UpdatedBar,
     decode_frame,
+    moment,
     timestamp_text,
-    unix_ns,
 )
 from .frame_buffer import Folded, Frame
 from .rest import Account
@@ -52,10 +53,17 @@ class MarketTranslator:
 
     def __init__(self, last_price_rule: LastPriceRule | None = None) -> None:
         self.counters: Counter[str] = Counter()
-        self.last_trade_ns = 0
+        self._last_moment = (0, 0)
         self.last_received_ns = 0
         self.halted: set[str] = set()
+        self.arrived: defaultdict[str, int] = defaultdict(int)  # by ticker: messages of the stream
         self._may_set_last = last_price_rule or LastPriceRule()
+
+    @property
+    def last_trade_ns(self) -> int:
+        """When the last trade happened, Unix ns; 0 before the first."""
+        seconds, nanoseconds = self._last_moment
+        return seconds * 1_000_000_000 + nanoseconds
 
     def read_frame(self, frame: Frame) -> list[BusMessage]:
         """The messages of one frame; what cannot be read is counted."""
@@ -83,14 +91,12 @@ class MarketTranslator:
         price, volume = trade.p, trade.s
         if not (0 < price < math.inf and 0 <= volume < math.inf):
             raise ValueError("a price or volume that no trade can have")
-        traded_ns = self.last_trade_ns = unix_ns(trade.t)
+        seconds, nanoseconds = self._last_moment = moment(trade.t)
         conditions, tape = trade.c, trade.z
-        eligible = not conditions or self._may_set_last(
-            conditions, tape or "", traded_ns / 1_000_000_000
-        )
+        eligible = not conditions or self._may_set_last(conditions, tape or "", seconds)
         return PriceMessage(
             symbol=trade.S,
-            timestamp=rfc3339(traded_ns),
+            timestamp=moment_text(seconds, nanoseconds),
             price=price,
             volume=volume,
             trade_id=trade.i,
@@ -105,7 +111,9 @@ class MarketTranslator:
     def _append_all(
         self, messages: list[BusMessage], decoded: Iterable[MarketMessage], feed: str
     ) -> None:
+        arrived = self.arrived
         for message in decoded:
+            arrived[message.S] += 1
             try:
                 if type(message) is Trade:
                     messages.append(self.price(message, feed))

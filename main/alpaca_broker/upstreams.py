@@ -17,6 +17,9 @@ from .streams import MarketStream, OrderStream, PendingChange
 Action: TypeAlias = Literal["subscribe", "unsubscribe"]
 
 
+_OPENING_S: Final = 0.5  # how long a stop waits for a connection that is not open yet
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rejection:
     """Why a symbol is not followed."""
@@ -100,14 +103,18 @@ class Upstreams:
     def join(self, deadline: float) -> list[str]:
         """Wait for the threads until `deadline` (monotonic); returns those that did not end.
 
-        One that still waits for a connection to open holds nothing, and ends by itself.
+        One that still waits for a connection to open holds nothing, and ends by itself: it is not
+        waited for as long.
         """
-        return [
-            stream.thread_name
-            for _, stream in self.all()
-            if not stream.join(max(0.0, deadline - time.monotonic()))
-            and stream.state.state != "CONNECTING"
-        ]
+        soon = min(deadline, time.monotonic() + _OPENING_S)
+        stuck = []
+        for _, stream in self.all():
+            ended = stream.join(max(0.0, soon - time.monotonic()))
+            if not ended and stream.is_open:
+                ended = stream.join(max(0.0, deadline - time.monotonic()))
+            if not ended and stream.is_open:
+                stuck.append(stream.thread_name)
+        return stuck
 
 
 def channels_of(ticker: str, data: Iterable[str], *, with_statuses: bool) -> frozenset[str]:

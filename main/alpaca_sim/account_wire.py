@@ -48,7 +48,7 @@ def account_to_wire(
         "non_marginable_buying_power": _rounded(margin.non_marginable_buying_power),
         "options_buying_power": _rounded(margin.non_marginable_buying_power),
         "bod_dtbp": "0",
-        "accrued_fees": "0",
+        "accrued_fees": number(fees),
         "pending_reg_taf_fees": "0",
         "pending_transfer_in": "0",
         "pending_transfer_out": "0",

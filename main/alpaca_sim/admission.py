@@ -15,7 +15,7 @@ from .ledger import Ledger
 from .margin import Margin, held_qty, margin_of, margin_rate
 from .matching import Quote, tick_of
 from .order_request import Ticket
-from .orders import Order, OrderStore, Side
+from .orders import Order, OrderStore, Side, opposite
 from .refusals import (
     Refusal,
     forbidden,
@@ -91,8 +91,8 @@ class Admission:
         """No two plain orders of one account may be able to trade with each other."""
         if not self._config.wash_trade_protection or ticket.order_class:
             return
-        for order in self._store.open_orders(asset.symbol):
-            if order.side == ticket.side or order.group is not None or order is replacing:
+        for order in self._store.open_orders(asset.symbol, opposite(ticket.side)):
+            if order.group is not None or order is replacing:
                 continue
             reason = _wash_trade_reason(ticket, order)
             if reason is not None:
@@ -110,16 +110,17 @@ class Admission:
         """Check quantity or buying power, and say what the order will hold. Raises Refusal."""
         if quote is None and self._config.order_without_quote == "refuse":
             raise unprocessable(f"no available quote for {asset.symbol}")
-        price = _estimated_price(ticket, quote, self._config.short_sale_cushion)
         position = self._ledger.qty(asset.symbol)
-        self._check_cost_basis(ticket, asset, price)
         is_closing = position < 0 if ticket.side == "buy" else position > 0
+        cushion = ZERO if is_closing else self._config.short_sale_cushion
+        price = _estimated_price(ticket, quote, cushion)
         if is_closing:
             self._check_closing(ticket, asset, price, abs(position), replacing)
         elif asset.asset_class == "crypto" and ticket.side == "sell":
             coin, wanted = asset.symbol.split("/")[0], _wanted_qty(ticket, price)
             raise insufficient_balance(coin, requested=wanted, available=ZERO)
         else:
+            self._check_cost_basis(ticket, asset, price)
             self._check_opening(ticket, asset, price, settings, reserved, replacing)
         return Admitted(
             is_closing=is_closing,
@@ -139,7 +140,7 @@ class Admission:
         if not (ticket.is_fractional or is_crypto):
             return
         least = self._config.min_crypto_cost_basis if is_crypto else self._config.min_cost_basis
-        if (ticket.side == "buy" or not is_crypto) and _cost(ticket, price) < least and price:
+        if price and _cost(ticket, price) < least:
             raise forbidden(f"cost basis must be >= minimal amount of order {number(least)}")
 
     def _check_closing(
@@ -152,7 +153,7 @@ class Admission:
     ) -> None:
         related = [
             order
-            for order in self._store.open_orders(asset.symbol)
+            for order in self._store.open_orders(asset.symbol, ticket.side)
             if order.held_qty and order is not replacing
         ]
         held, wanted = held_qty(related), _wanted_qty(ticket, price)
@@ -178,7 +179,7 @@ class Admission:
         reserved: Decimal,
         replacing: Order | None,
     ) -> None:
-        others = (o for o in self._store.open_orders(asset.symbol) if o is not replacing)
+        others = self._store.open_orders(asset.symbol, opposite(ticket.side))
         _check_other_direction(ticket.side, others)
         if ticket.side == "sell":
             self._check_short_sale(ticket, asset, settings)
@@ -269,7 +270,7 @@ def _wash_trade_reason(ticket: Ticket, order: Order) -> str | None:
 
 def _check_other_direction(side: Side, orders: Iterable[Order]) -> None:
     for order in orders:
-        if order.side != side and not order.is_closing:
+        if not order.is_closing:
             raise forbidden(
                 "cannot open a short sell while a long buy order is open"
                 if side == "sell"
@@ -278,15 +279,19 @@ def _check_other_direction(side: Side, orders: Iterable[Order]) -> None:
 
 
 def _estimated_price(ticket: Ticket, quote: Quote | None, cushion: Decimal) -> Decimal:
-    """What one share is expected to cost: the limit, else the stop, else the quote."""
-    market = ZERO
-    if quote is not None:
-        market = quote.price_for("buy") or quote.mid
+    """What one share is expected to cost or to bring: the limit, else the stop, else the quote.
+
+    A short sale (it has a cushion) counts at its own price, or that much over the ask if more.
+    """
     own = ticket.limit_price if ticket.limit_price is not None else ticket.stop_price
-    if ticket.side == "sell":
-        cushioned = ROUNDING.multiply(market, 1 + cushion)
-        return max(own if own is not None else ZERO, cushioned)
-    return own if own is not None else market
+    if ticket.side == "sell" and cushion:
+        ask = _market_price(quote, "buy")
+        return max(own if own is not None else ZERO, ROUNDING.multiply(ask, 1 + cushion))
+    return own if own is not None else _market_price(quote, ticket.side)
+
+
+def _market_price(quote: Quote | None, side: Side) -> Decimal:
+    return ZERO if quote is None else quote.price_for(side) or quote.mid
 
 
 def _cost(ticket: Ticket, price: Decimal) -> Decimal:

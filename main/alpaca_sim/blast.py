@@ -7,12 +7,12 @@ touches them on their way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .encoding import EncodingName
-from .prepared import Prepared, Series, prepare
+from .prepared import Order, Prepared, Series, prepare
 from .sockets import DataSocket
 
 if TYPE_CHECKING:
@@ -49,35 +49,31 @@ async def blast(
     """
     if not 0 < count <= _MOST or per_s <= 0 or per_frame < 1 or not symbols:
         raise ValueError(f"count must be 1 to {_MOST}, per_s and per_frame positive")
-    readers = [
-        socket
-        for socket in server.data_sockets.values()
-        if socket.reader.endpoint == endpoint and _follows(socket, symbols)
-    ]
-    if any(socket.wire.compressed for socket in readers):
-        raise ValueError("prepared frames need connections without permessage-deflate")
+    readers = _readers(server, symbols, endpoint)
     walks = [server.script.walk(symbol) for symbol in symbols]
     each = -(-count // len(walks))
-    first_ids = [walk.reserve_trade_ids(each) for walk in walks]
-    prepared: dict[EncodingName, Prepared] = {}
-    for socket in readers:
-        encoding = socket.reader.session.encoding
-        if encoding.name not in prepared:
-            prepared[encoding.name] = await asyncio.to_thread(
-                prepare,
-                walks,
-                first_ids,
-                encoding,
-                count=count,
-                per_frame=per_frame,
-                per_s=per_s,
-                start_ns=server.now_ns() + _LEAD_NS,
-            )
-    series = next(iter(prepared.values())).series if prepared else ()
+    order = Order(
+        walks=walks,
+        first_ids=[walk.reserve_trade_ids(each) for walk in walks],
+        count=count,
+        per_frame=per_frame,
+        per_s=per_s,
+        start_ns=server.now_ns() + _LEAD_NS,
+    )
+    ready: dict[EncodingName, Prepared] = {}
+    for encoding in {socket.reader.session.encoding for socket in readers}:
+        ready[encoding.name] = await asyncio.to_thread(prepare, order, encoding)
+    return await _send_all(server, readers, ready)
+
+
+async def _send_all(
+    server: SimServer, readers: Sequence[DataSocket], ready: Mapping[EncodingName, Prepared]
+) -> BlastReport:
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    sendings = [_send(s, prepared[s.reader.session.encoding.name]) for s in readers]
+    sendings = [_send(socket, ready[socket.reader.session.encoding.name]) for socket in readers]
     sent = await asyncio.gather(*sendings)
+    series = next(iter(ready.values())).series if ready else ()
     _record(server, readers, series, [messages for messages, _ in sent])
     return BlastReport(
         connections=len(readers),
@@ -86,6 +82,17 @@ async def blast(
         stalled_s=max((stalled_s for _, stalled_s in sent), default=0.0),
         series=series,
     )
+
+
+def _readers(server: SimServer, symbols: Sequence[str], endpoint: str) -> list[DataSocket]:
+    readers = [
+        socket
+        for socket in server.data_sockets.values()
+        if socket.reader.endpoint == endpoint and _follows(socket, symbols)
+    ]
+    if any(socket.wire.compressed for socket in readers):
+        raise ValueError("prepared frames need connections without permessage-deflate")
+    return readers
 
 
 async def _send(socket: DataSocket, prepared: Prepared) -> tuple[int, float]:

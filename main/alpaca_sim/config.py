@@ -66,11 +66,15 @@ class MarketRules:
     default_rate: float = 1.0
     rates: Mapping[str, float] = field(default_factory=dict)
     quotes_per_trade: float = 1.0
+    # Where stocks trade. The `iex` feed shows only those of V, `sip` all of them.
+    exchanges: tuple[str, ...] = ("V",)
     prices: Mapping[str, float] = field(default_factory=dict)
-    # Trades and quotes kept per ticker for the historical REST calls and the oracle.
+    # Trades (and as many quotes) kept for the historical REST calls and the oracle: per ticker,
+    # and together, shared evenly among the tickers that are alive.
     history_per_symbol: int = 20_000
+    history_total: int = 400_000
     # How often the market moves; what happens within one tick goes out together.
-    tick_ms: float = 5.0
+    tick_ms: float = 10.0
     # Multiplies the rates for the first seconds of a regular session.
     opening_burst: float = 1.0
     opening_burst_s: float = 30.0
@@ -114,10 +118,11 @@ class SimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SimAddress:
-    """Where a running local Alpaca listens."""
+    """Where a running local Alpaca listens, and which hours its market keeps."""
 
     port: int
     control_port: int | None
+    session: str = ""
 
     @property
     def rest_url(self) -> str:

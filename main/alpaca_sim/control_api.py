@@ -70,10 +70,15 @@ class _ControlApi:
                 "session": sim.hours.name,
                 "phase": sim.market.phase,
                 "live_tickers": len(list(sim.market.live)),
+                "failures": [repr(error) for error in server.failures],
+                "dropped": {
+                    "delayed_feeds": sim.hub.dropped,
+                    "delay_faults": sim.board.data_line.dropped + sim.board.event_line.dropped,
+                },
                 "skipped_events": sim.market.skipped,
                 "connections": [asdict(info) for info in server.script.connections()],
                 "faults": server.faults.active(),
-                "scenario": server.scenario_progress(),
+                "scenario": server.player.progress(),
             }
         )
 
@@ -120,7 +125,7 @@ class _ControlApi:
 
     async def scenario(self, request: web.Request) -> web.Response:
         text = await request.text()
-        return _attempt(lambda: self._server.play(parse_scenario(text)))
+        return _attempt(lambda: self._server.player.play(parse_scenario(text)))
 
     async def heal(self, _: web.Request) -> web.Response:
         self._server.faults.heal()

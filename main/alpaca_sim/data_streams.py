@@ -113,6 +113,18 @@ class DataStreams:
             self.slots.release(reader.slot, 0 if clean or not zombie_ns else now_ns + zombie_ns)
             reader.slot = None
 
+    def shift(self, by_ns: int) -> None:
+        """The clock was stepped: limits and slots last as long as they would have."""
+        self.slots.shift(by_ns)
+        for window in self._handshakes.values():
+            window.shift(by_ns)
+
+    def give_up_slot(self, reader: Reader) -> None:
+        """The server has noticed that nobody is there: the slot is free, the wire is not."""
+        if reader.slot is not None:
+            self.slots.release(reader.slot)
+            reader.slot = None
+
     def _admit(self, reader: Reader) -> int | None:
         fault = self.board.find("refuse_sign_in", reader.endpoint)
         if fault is not None:

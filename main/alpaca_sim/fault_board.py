@@ -31,6 +31,7 @@ Kind = Literal[
     "rest_error",
 ]
 DATA_ENDPOINTS = frozenset({"iex", "sip", "delayed_sip", "test", "crypto", "indicative", "opra"})
+_LINE_BOUND = 1_000_000
 _T = TypeVar("_T")
 
 
@@ -95,6 +96,7 @@ class DelayLine(Generic[_T]):
     def __init__(self, deliver: Callable[[int, _T], None]) -> None:
         self._deliver = deliver
         self._lines: dict[int, deque[tuple[int, _T]]] = {}
+        self.dropped = 0  # the oldest go first
 
     @property
     def holding(self) -> bool:
@@ -107,7 +109,10 @@ class DelayLine(Generic[_T]):
 
     def hold(self, connection: int, item: _T, lag: Lag, now_ns: int) -> None:
         """Hold back one message."""
-        line = self._lines.setdefault(connection, deque(maxlen=1_000_000))
+        line = self._lines.setdefault(connection, deque())
+        if len(line) >= _LINE_BOUND:
+            line.popleft()
+            self.dropped += 1
         line.append((lag.due_ns(now_ns, line[-1][0] if line else 0), item))
 
     def release(self, now_ns: int) -> None:
@@ -115,6 +120,12 @@ class DelayLine(Generic[_T]):
         for connection, line in list(self._lines.items()):
             while line and line[0][0] <= now_ns:
                 self._deliver(connection, line.popleft()[1])
+
+    def shift(self, by_ns: int) -> None:
+        """The clock was stepped."""
+        for line in self._lines.values():
+            for index, (due_ns, item) in enumerate(line):
+                line[index] = (due_ns + by_ns, item)
 
     def release_all(self) -> None:
         """Let go of everything."""
@@ -160,6 +171,17 @@ class FaultBoard:
         self.data_line.release(now_ns)
         self.event_line.release(now_ns)
 
+    def shift(self, by_ns: int) -> None:
+        """The clock was stepped: faults last as long as they would have."""
+        for rule in self.rules:
+            if rule.until_ns is not None:
+                rule.until_ns += by_ns
+            if isinstance(rule.value, Lag):
+                rule.value.since_ns += by_ns
+        self.data_line.shift(by_ns)
+        self.event_line.shift(by_ns)
+        self.now_ns += by_ns
+
     def heal(self) -> None:
         """End every rule, and let go of everything held back."""
         for rule in self.rules:
@@ -201,13 +223,14 @@ class FaultBoard:
         """What an order event becomes on its way to one connection."""
         passed = [event]
         symbol = str(event["order"].get("symbol"))
-        key = (reader.number, symbol)
+        slot = f"orders of {symbol}"  # data connections have numbers of their own
+        key = (reader.number, slot)
         for rule in self.rules:
             wanted = rule.value if isinstance(rule.value, str) else None
             if wanted is not None and event.get("event") != wanted:
                 continue
             if passed and (key in rule.held or rule.concerns("trading", symbol, self.now_ns)):
-                passed = self._apply(rule, reader.number, symbol, passed, self.event_line)
+                passed = self._apply(rule, reader.number, slot, passed, self.event_line)
         return self._behind(reader.number, passed, self.event_line)
 
     def _apply(

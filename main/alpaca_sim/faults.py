@@ -196,7 +196,7 @@ class Faults:
 
     def step_clock(self, seconds: float) -> None:
         """The server's clock jumps (U15)."""
-        self._run(lambda: self._server.clock.step(seconds))
+        self._run(lambda: self._server.step_clock(seconds))
 
     def orders_down(self, *, for_s: float) -> None:
         """The order stream is cut and refuses to come back, while orders fill (U16)."""
@@ -261,8 +261,16 @@ class Faults:
     def _freeze(self, endpoint: str, for_s: float | None) -> None:
         for each in self._sockets(endpoint):
             each.wire.freeze()
+            if isinstance(each, DataSocket):
+                # The server notices, too, and reaps the slot: about 90 s later.
+                self._server.later(self._reap(each))
             if for_s is not None:
                 asyncio.get_running_loop().call_later(for_s, each.wire.thaw)
+
+    async def _reap(self, socket: DataSocket) -> None:
+        await asyncio.sleep(self._server.config.streams.zombie_slot_s)
+        if socket.wire.frozen:
+            self._server.sim.streams.give_up_slot(socket.reader)
 
     def _refuse_slow(self, endpoint: str) -> None:
         for each in self._sockets(endpoint):

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-
 from .bars import BarBook
 from .conditions import sets_last
 from .messages import CancelError, Correction, Quote, Trade
+from .share_out import ShareOut
 
 
 class History:
     """Trades, quotes and bars per symbol, in the order in which they happened."""
 
-    def __init__(self, keep_per_symbol: int) -> None:
-        self._trades: defaultdict[str, deque[Trade]]
-        self._trades = defaultdict(lambda: deque(maxlen=keep_per_symbol))
-        self._quotes: defaultdict[str, deque[Quote]]
-        self._quotes = defaultdict(lambda: deque(maxlen=keep_per_symbol))
+    def __init__(self, keep_per_symbol: int, keep_total: int = 0) -> None:
+        self._trades: ShareOut[Trade] = ShareOut(keep_per_symbol, keep_total)
+        self._quotes: ShareOut[Quote] = ShareOut(keep_per_symbol, keep_total)
         self._last_trade: dict[str, Trade] = {}
         self._updates: dict[tuple[str, int], str] = {}
         self.bars = BarBook()
 
     def add_trade(self, trade: Trade) -> None:
         """A trade happened."""
-        self._trades[trade.symbol].append(trade)
+        self._trades.add(trade.symbol, trade)
         self.bars.add(trade)
         if not isinstance(trade.conditions, tuple) or sets_last(trade.conditions, str(trade.tape)):
             self._last_trade[trade.symbol] = trade
@@ -34,15 +31,15 @@ class History:
 
     def add_quote(self, quote: Quote) -> None:
         """A quote happened."""
-        self._quotes[quote.symbol].append(quote)
+        self._quotes.add(quote.symbol, quote)
 
     def add_correction(self, correction: Correction) -> None:
         """A trade turned out to be wrong: the corrected one stands beside it."""
         self._updates[correction.symbol, correction.original_id] = "incorrect"
         self._updates[correction.symbol, correction.corrected_id] = "corrected"
-        original = self._find(correction.symbol, correction.original_id)
+        original = self.find_trade(correction.symbol, correction.original_id)
         if original is not None:
-            self._trades[correction.symbol].append(_corrected(original, correction))
+            self._trades.add(correction.symbol, _corrected(original, correction))
 
     def add_cancel(self, cancel: CancelError) -> None:
         """A trade was cancelled."""
@@ -54,11 +51,11 @@ class History:
 
     def trades(self, symbol: str) -> list[Trade]:
         """By time, oldest first."""
-        return sorted(self._trades.get(symbol, ()), key=lambda trade: trade.timestamp.ns)
+        return sorted(self._trades.of(symbol), key=lambda trade: trade.timestamp.ns)
 
     def quotes(self, symbol: str) -> list[Quote]:
         """By time, oldest first."""
-        return sorted(self._quotes.get(symbol, ()), key=lambda quote: quote.timestamp.ns)
+        return sorted(self._quotes.of(symbol), key=lambda quote: quote.timestamp.ns)
 
     def last_trade(self, symbol: str) -> Trade | None:
         """The newest trade that may set the last price."""
@@ -66,15 +63,12 @@ class History:
 
     def last_quote(self, symbol: str) -> Quote | None:
         """The present best bid and ask."""
-        quotes = self._quotes.get(symbol)
+        quotes = self._quotes.of(symbol)
         return quotes[-1] if quotes else None
 
     def find_trade(self, symbol: str, trade_id: int) -> Trade | None:
         """A kept trade by its id."""
-        return self._find(symbol, trade_id)
-
-    def _find(self, symbol: str, trade_id: int) -> Trade | None:
-        trades = self._trades.get(symbol, ())
+        trades = self._trades.of(symbol)
         return next((trade for trade in trades if trade.trade_id == trade_id), None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from .config import StreamRules
 from .data_session import DataSession, Turn
@@ -11,6 +11,7 @@ from .feeds import MarketName
 from .outbox import Outbox, Published
 
 _DELAYED_BOUND = 1_000_000
+_CONTROL_BOUND = 1_000
 
 ReaderFilter = Callable[["Reader", Published], Iterable[Published]]
 
@@ -37,6 +38,10 @@ class Reader:
     def say(self, turn: Turn) -> None:
         """Queue control messages, each alone in its array."""
         encoding = self.session.encoding
+        if len(self.control) > _CONTROL_BOUND:  # it asks and asks, and never reads
+            self.outbox.overflowed = True
+            self.control.clear()
+            return
         for message in turn.messages:
             self.control.append(encoding.frame([encoding.encode(message)]))
         if turn.messages:
@@ -55,6 +60,7 @@ class Hub:
         self._routes: dict[tuple[MarketName, str, str], dict[int, Reader]] = {}
         self._delayed: dict[int, deque[tuple[int, Published]]] = {}
         self.readers: dict[int, Reader] = {}
+        self.dropped = 0  # what a delayed feed could not hold; the oldest go first
         self.filter: ReaderFilter = lambda _, item: (item,)
         self.faulty: Callable[[], bool] = lambda: False
 
@@ -99,18 +105,15 @@ class Hub:
             while held and held[0][0] <= now_ns:
                 self._deliver(self.readers[number], held.popleft()[1])
 
-    def wanted(self, market: MarketName) -> Mapping[str, int]:
-        """Subscribed symbols of a market and how many subscriptions each has."""
-        counts: dict[str, int] = {}
-        for (name, _, symbol), readers in self._routes.items():
-            if name == market:
-                counts[symbol] = counts.get(symbol, 0) + len(readers)
-        return counts
-
     def _offer(self, reader: Reader, item: Published, now_ns: int) -> None:
+        if not item.on_iex and reader.endpoint == "iex":
+            return
         delay_s = reader.session.feed.delay_s
         if delay_s:
-            held = self._delayed.setdefault(reader.number, deque(maxlen=_DELAYED_BOUND))
+            held = self._delayed.setdefault(reader.number, deque())
+            if len(held) >= _DELAYED_BOUND:
+                held.popleft()
+                self.dropped += 1
             held.append((now_ns + int(delay_s * 1e9), item))
         else:
             self._deliver(reader, item)

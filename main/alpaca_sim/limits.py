@@ -36,6 +36,11 @@ class Slots:
         self._zombies[key] = [until for until in self._zombies[key] if until > now_ns]
         return self._open[key] + len(self._zombies[key])
 
+    def shift(self, by_ns: int) -> None:
+        """The clock was stepped."""
+        for key, moments in self._zombies.items():
+            self._zombies[key] = [moment + by_ns for moment in moments]
+
     def reap(self) -> None:
         """Free every slot that only a dead connection holds."""
         self._zombies.clear()
@@ -68,6 +73,10 @@ class RateWindow:
         self._limit = limit
         self._window_ns = int(window_s * 1e9)
         self._seen: deque[int] = deque()
+
+    def shift(self, by_ns: int) -> None:
+        """The clock was stepped."""
+        self._seen = deque(moment + by_ns for moment in self._seen)
 
     def take(self, now_ns: int) -> RateVerdict:
         """Count one, unless the window is full."""

@@ -14,12 +14,21 @@ from .config import SessionPhase, SimAddress, SimConfig
 from .faults import Faults
 from .oracle import Oracle
 from .order_desk import RaceOutcome
+from .scenario import parse_scenario
 from .script import MarketScript, StreamInfo
 from .server import SimServer
 
 _T = TypeVar("_T")
 _START_S = 10.0
 _STOP_S = 5.0
+
+
+class SimulatorFailed(RuntimeError):
+    """The simulator had errors of its own; the first is the cause. Report it."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"the local Alpaca had {count} errors of its own")
+        self.count = count
 
 
 class LocalAlpaca:
@@ -51,6 +60,11 @@ class LocalAlpaca:
         if self._thread.is_alive():
             raise TimeoutError(f"the local Alpaca did not end within {_STOP_S} s")
 
+    def check(self) -> None:
+        """Raises SimulatorFailed if the simulator itself has had an error (a bug of its own)."""
+        if self._server is not None and self._server.failures:
+            raise SimulatorFailed(len(self._server.failures)) from self._server.failures[0]
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -61,6 +75,8 @@ class LocalAlpaca:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        if error is None:
+            self.check()
 
     # Where it listens
 
@@ -184,6 +200,11 @@ class LocalAlpaca:
     def replay(self, path: str, *, speed: float = 1.0, shift: bool = True) -> int:
         """Play a recording (CSV, JSON lines, Alpaca's REST JSON); how many events it has."""
         return self.call(lambda s: s.replay(path, speed=speed, shift=shift))
+
+    def play(self, scenario: str) -> int:
+        """Start a YAML scenario; how many steps it has. Raises ScenarioError."""
+        parsed = parse_scenario(scenario)
+        return self.call(lambda s: s.server.player.play(parsed))
 
     # What happens to the account
 

@@ -61,7 +61,8 @@ class Market:
             return None
         if asset.symbol in self._walks:
             return self._walks[asset.symbol]
-        walk = Walk(asset, self._rules.seed, self.start_prices.get(asset.symbol))
+        start, rules = self.start_prices.get(asset.symbol), self._rules
+        walk = Walk(asset, rules.seed, start, rules.exchanges)
         walk.extended_hours = self._phase in ("pre", "post")
         self._walks[asset.symbol] = walk
         self._emit(walk.quote(now_ns))
@@ -118,6 +119,11 @@ class Market:
         if old is not None and new is not None:
             new.anchor((old.bid + old.ask) / 2)
 
+    def shift(self, by_ns: int) -> None:
+        """The clock was stepped: what is due stays as far away as it was."""
+        self._due = [(at_ns + by_ns, symbol) for at_ns, symbol in self._due]
+        self._burst_until_ns += by_ns
+
     def advance(self, now_ns: int) -> None:
         """Emit everything that is due by now."""
         due, budget = self._due, _MAX_EVENTS_PER_ADVANCE
@@ -136,10 +142,10 @@ class Market:
         credit = self._quote_credit.get(symbol, 0.0) + self._rules.quotes_per_trade
         while credit >= 1:
             walk.step()
-            self._emit(walk.quote(at_ns))
+            self._emit(walk.quote(walk.moment(at_ns)))
             credit -= 1
         self._quote_credit[symbol] = credit
-        self._emit(walk.trade(at_ns + 1))
+        self._emit(walk.trade(walk.moment(at_ns)))
 
     def _gap(self, walk: Walk, at_ns: int) -> int:
         # Evenly spread around the mean, so that a chosen rate is kept exactly over time.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from random import Random
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ _HUNDREDTH_CENT = Decimal("0.0001")
 _ONE = Decimal(1)
 _DOLLAR = Decimal(1)
 _FIFTY = Decimal(50)
+_FIRST_SWEEP = 64
 
 
 class Quote(NamedTuple):
@@ -143,14 +144,26 @@ def _collar_of(order: Order, collars: Collars) -> Decimal | None:
 
 
 class _PriceHeap:
-    """Orders by a price, the first to become reachable on top. Left orders are dropped lazily."""
+    """Orders by a price, the first to become reachable on top.
+
+    Entries of orders that left are dropped when they come to the top, and all at once whenever the
+    heap has doubled, so that it never holds more than twice what rests.
+    """
 
     def __init__(self, *, falling: bool) -> None:
         self._sign = -1 if falling else 1
         self._heap: list[tuple[Decimal, int, Order]] = []
+        self._sweep_at = _FIRST_SWEEP
 
     def push(self, price: Decimal, order: Order) -> None:
+        if len(self._heap) >= self._sweep_at:
+            self._heap = [entry for entry in self._heap if entry[2].is_resting]
+            heapify(self._heap)
+            self._sweep_at = max(2 * len(self._heap), _FIRST_SWEEP)
         heappush(self._heap, (self._sign * price, order.seq, order))
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def pop_reached(self, price: Decimal) -> list[Order]:
         """Take out every order whose price the market has come to."""

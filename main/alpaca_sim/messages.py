@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 
 class Timestamp:
@@ -101,6 +101,13 @@ class Quote(
     conditions: tuple[str, ...] | UnsetType = UNSET
     timestamp: Timestamp
     tape: str | UnsetType = UNSET
+
+
+def in_round_lots(quote: Quote) -> Quote:
+    """The same quote with its sizes in hundreds of shares, as before 2025-11-03."""
+    return structs.replace(
+        quote, bid_size=int(quote.bid_size // 100), ask_size=int(quote.ask_size // 100)
+    )
 
 
 _BAR = {
@@ -221,7 +228,43 @@ class CancelError(
     tape: str
 
 
-MarketMessage = Trade | Quote | Bar | UpdatedBar | DailyBar | Status | Correction | CancelError
+class Level(Struct, frozen=True, gc=False, rename={"price": "p", "size": "s"}):
+    """One price of an order book."""
+
+    price: float
+    size: float
+
+
+class Orderbook(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="T",
+    tag="o",
+    rename=_COMMON | {"bids": "b", "asks": "a", "reset": "r"},
+):
+    """A crypto order book; with `reset` it replaces what was known. Here always, one level deep."""
+
+    symbol: str
+    timestamp: Timestamp
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    reset: bool = True
+
+
+def book_of(quote: Quote) -> Orderbook:
+    """The order book that a quote shows."""
+    return Orderbook(
+        symbol=quote.symbol,
+        timestamp=quote.timestamp,
+        bids=(Level(quote.bid_price, quote.bid_size),),
+        asks=(Level(quote.ask_price, quote.ask_size),),
+    )
+
+
+MarketMessage = (
+    Trade | Quote | Bar | UpdatedBar | DailyBar | Status | Correction | CancelError | Orderbook
+)
 
 # The channel that carries each message type.
 CHANNEL_OF: dict[type[MarketMessage], str] = {
@@ -233,4 +276,5 @@ CHANNEL_OF: dict[type[MarketMessage], str] = {
     Status: "statuses",
     Correction: "corrections",
     CancelError: "cancelErrors",
+    Orderbook: "orderbooks",
 }

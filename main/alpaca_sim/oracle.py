@@ -1,6 +1,7 @@
 """What really happened: every trade with a hidden serial, and which of them went out where.
 
-Pure and bounded. A test compares this with what its subscribers saw.
+Pure and bounded. A test compares this with what its subscribers saw, and may read from its own
+thread: every answer is made from a copy that is taken in one step.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from collections import deque
 from dataclasses import dataclass
 
 from .messages import Trade
+from .share_out import ShareOut
+
+_MOST_RUNS = 100_000  # (connection, ticker) pairs; the oldest are forgotten first
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,8 @@ class Oracle:
     Sent serials are kept as they went out, repeats and disorder included.
     """
 
-    def __init__(self, keep_per_symbol: int = 20_000) -> None:
-        self._keep = keep_per_symbol
-        self._trades: dict[str, deque[OracleTrade]] = {}
+    def __init__(self, keep_per_symbol: int = 20_000, keep_total: int = 0) -> None:
+        self._trades: ShareOut[OracleTrade] = ShareOut(keep_per_symbol, keep_total)
         self._serials: dict[str, int] = {}
         self._sent: dict[tuple[int, str], _Runs] = {}
         self._series: deque[OracleSeries] = deque(maxlen=10_000)
@@ -52,11 +55,11 @@ class Oracle:
         symbol = trade.symbol
         serial = self._serials.get(symbol, 0) + 1
         self._serials[symbol] = serial
-        kept = self._trades.get(symbol)
-        if kept is None:
-            kept = self._trades[symbol] = deque(maxlen=self._keep)
-        kept.append(
-            OracleTrade(symbol, serial, trade.trade_id, trade.timestamp.ns, trade.price, trade.size)
+        self._trades.add(
+            symbol,
+            OracleTrade(
+                symbol, serial, trade.trade_id, trade.timestamp.ns, trade.price, trade.size
+            ),
         )
         return serial
 
@@ -73,7 +76,7 @@ class Oracle:
 
     def series(self, symbol: str) -> list[OracleSeries]:
         """The symbol's prepared series."""
-        return [one for one in self._series if one.symbol == symbol]
+        return [one for one in list(self._series) if one.symbol == symbol]
 
     def sent(self, connection: int, symbol: str, serial: int) -> None:
         """A trade was written to a connection that subscribes to it."""
@@ -89,11 +92,11 @@ class Oracle:
 
     def trades(self, symbol: str) -> list[OracleTrade]:
         """The symbol's trades, oldest first, as far back as they are kept."""
-        return list(self._trades.get(symbol, ()))
+        return list(self._trades.of(symbol))
 
     def connections(self, symbol: str) -> list[int]:
         """The connections that ever got a trade of this symbol, by their number."""
-        return sorted(connection for connection, name in self._sent if name == symbol)
+        return sorted(connection for connection, name in list(self._sent) if name == symbol)
 
     def sent_serials(self, symbol: str, connection: int | None = None) -> list[int]:
         """The serials written to one connection, in order; to all, sorted and without repeats."""
@@ -101,14 +104,14 @@ class Oracle:
             runs = self._sent.get((connection, symbol))
             return runs.expand() if runs else []
         every: set[int] = set()
-        for (_, name), runs in self._sent.items():
+        for (_, name), runs in list(self._sent.items()):
             if name == symbol:
                 every.update(runs.expand())
         return sorted(every)
 
     def sent_trades(self, symbol: str, connection: int | None = None) -> list[OracleTrade]:
         """Like `sent_serials`, as trades; those no longer kept are left out."""
-        by_serial = {trade.serial: trade for trade in self._trades.get(symbol, ())}
+        by_serial = {trade.serial: trade for trade in self.trades(symbol)}
         serials = self.sent_serials(symbol, connection)
         return [by_serial[serial] for serial in serials if serial in by_serial]
 
@@ -117,6 +120,8 @@ class Oracle:
         runs = self._sent.get(key)
         if runs is None:
             runs = self._sent[key] = _Runs()
+            if len(self._sent) > _MOST_RUNS:
+                del self._sent[next(iter(self._sent))]
         return runs
 
 
@@ -135,4 +140,4 @@ class _Runs:
             self._runs.append([first, last])
 
     def expand(self) -> list[int]:
-        return [serial for first, last in self._runs for serial in range(first, last + 1)]
+        return [serial for first, last in list(self._runs) for serial in range(first, last + 1)]

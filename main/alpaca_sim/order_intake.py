@@ -15,17 +15,17 @@ from .assets import Asset
 from .ledger import Position
 from .margin import held_qty
 from .new_york_day import day_order_expires_ns
+from .order_class_rules import check_class, oco_as_limit
 from .order_desk import OrderDesk
 from .order_request import Change, OrderClass, Ticket, check_prices
 from .order_requests import request_cancel, request_replace
 from .order_states import is_legal
-from .orders import GroupKind, Order, OrderGroup, OrderType, Side, TimeInForce
+from .orders import GroupKind, Order, OrderGroup, OrderType, Side, TimeInForce, opposite
 from .refusals import insufficient_qty, invalid, unprocessable
 from .venue_ids import VenueIds
 from .wire_numbers import NINE_PLACES, ROUNDING
 
 _NOT_SENT_YET = frozenset({"accepted", "pending_new"})
-_CENT = Decimal("0.01")
 
 
 class OrderIntake:
@@ -41,14 +41,15 @@ class OrderIntake:
 
     def submit(self, ticket: Ticket, now_ns: int) -> Order:
         """A new order with its legs, if it has any."""
-        ticket = _oco_as_limit(ticket)
+        ticket = oco_as_limit(ticket)
         asset = self._admission.asset_of(ticket)
         self._admission.check_settings(ticket, self.settings)
         self._admission.check_asset_rules(ticket, asset)
         self._admission.check_client_order_id(ticket.client_order_id)
         self._admission.check_wash_trade(ticket, asset, None)
         admitted = self._admit(ticket, asset)
-        _check_class(ticket, admitted)
+        _check_intent(ticket, admitted)
+        check_class(ticket, admitted)
         order = self._build(ticket, asset, admitted, now_ns)
         legs = self._build_group(order, ticket, now_ns)
         self._desk.enter(order, now_ns)
@@ -80,7 +81,7 @@ class OrderIntake:
             trail_percent=ticket.trail_percent,
             extended_hours=ticket.extended_hours,
             order_class=ticket.order_class,
-            position_intent=ticket.position_intent or admitted.position_intent,
+            position_intent=admitted.position_intent,
             created_ns=now_ns,
             updated_ns=now_ns,
             submitted_ns=now_ns,
@@ -100,7 +101,7 @@ class OrderIntake:
         if not ticket.order_class:
             return []
         is_oco = ticket.order_class == "oco"
-        side: Side = ticket.side if is_oco else ("sell" if ticket.side == "buy" else "buy")
+        side = ticket.side if is_oco else opposite(ticket.side)
         legs: list[Order] = []
         if ticket.take_profit is not None and not is_oco:
             legs.append(self._build_leg(order, side, ticket.take_profit, None, now_ns))
@@ -241,6 +242,7 @@ class OrderIntake:
             time_in_force="gtc" if asset.asset_class == "crypto" else "day",
             qty=wanted,
         )
+        self._admission.check_wash_trade(ticket, asset, None)
         admitted = self._admit(ticket, asset)
         order = self._build(ticket, asset, admitted, now_ns)
         self._desk.enter(order, now_ns)
@@ -281,68 +283,7 @@ def _check_new_qty(old: Decimal, new: Decimal) -> None:
         raise unprocessable("qty of fractional orders cannot be changed")
 
 
-def _oco_as_limit(ticket: Ticket) -> Ticket:
-    """An oco names its take-profit beside the order: it is the order's own limit."""
-    if ticket.order_class != "oco":
-        return ticket
-    if ticket.take_profit is None:
-        raise invalid("oco orders require take_profit.limit_price")
-    if ticket.stop_loss is None:
-        raise invalid("oco orders require stop_loss.stop_price")
-    if ticket.type != "limit":
-        raise unprocessable("oco orders must be limit orders")
-    fields = {name: getattr(ticket, name) for name in ticket.__dataclass_fields__}
-    return Ticket(**{**fields, "limit_price": ticket.take_profit})
-
-
-def _check_class(ticket: Ticket, admitted: Admitted) -> None:
-    """What bracket, oco and oto need besides."""
-    kind = ticket.order_class
-    if not kind:
-        if ticket.take_profit is not None or ticket.stop_loss is not None:
-            raise unprocessable("simple orders must not have take_profit or stop_loss")
-        return
-    if ticket.time_in_force not in {"day", "gtc"}:
-        raise unprocessable(f"{kind} orders must be DAY or GTC orders")
-    if ticket.extended_hours:
-        raise unprocessable("extended hours order must be DAY or GTC limit orders")
-    if kind == "oco":
-        if not admitted.is_closing:
-            raise unprocessable("oco orders must be exit orders")
-    elif admitted.is_closing:
-        raise unprocessable(f"{kind} orders must be entry orders")
-    _check_legs(ticket)
-    _check_leg_prices(ticket, admitted)
-
-
-def _check_legs(ticket: Ticket) -> None:
-    has_profit, has_stop = ticket.take_profit is not None, ticket.stop_loss is not None
-    if ticket.order_class == "bracket" and not has_profit:
-        raise invalid("bracket orders require take_profit.limit_price")
-    if ticket.order_class == "bracket" and not has_stop:
-        raise invalid("bracket orders require stop_loss.stop_price")
-    if ticket.order_class == "oto" and has_profit == has_stop:
-        raise invalid("oto orders require either take_profit or stop_loss")
-
-
-def _check_leg_prices(ticket: Ticket, admitted: Admitted) -> None:
-    """The take-profit lies on the side of profit, the stop-loss on the side of loss."""
-    exits_by_selling = (ticket.side == "buy") != (ticket.order_class == "oco")
-    stop = ticket.stop_loss.stop_price if ticket.stop_loss is not None else None
-    profit = ticket.take_profit
-    if stop is not None and profit is not None:
-        if exits_by_selling and profit <= stop:
-            raise unprocessable("take_profit.limit_price must be > stop_loss.stop_price")
-        if not exits_by_selling and profit >= stop:
-            raise unprocessable("take_profit.limit_price must be < stop_loss.stop_price")
-    base = ticket.limit_price if ticket.type == "limit" else admitted.reserve_price
-    if ticket.order_class == "oco" or base is None or not base:
-        return
-    if exits_by_selling and stop is not None and stop > base - _CENT:
-        raise unprocessable("stop_loss.stop_price must be <= base_price - 0.01")
-    if exits_by_selling and profit is not None and profit < base + _CENT:
-        raise unprocessable("take_profit.limit_price must be >= base_price + 0.01")
-    if not exits_by_selling and stop is not None and stop < base + _CENT:
-        raise unprocessable("stop_loss.stop_price must be >= base_price + 0.01")
-    if not exits_by_selling and profit is not None and profit > base - _CENT:
-        raise unprocessable("take_profit.limit_price must be <= base_price - 0.01")
+def _check_intent(ticket: Ticket, admitted: Admitted) -> None:
+    given, inferred = ticket.position_intent, admitted.position_intent
+    if given is not None and given != inferred:
+        raise unprocessable(f"position intent mismatch, inferred: {inferred}, specified: {given}")

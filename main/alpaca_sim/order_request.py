@@ -5,15 +5,14 @@ Numbers come as strings or as JSON numbers. Nothing here knows the account, mark
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, cast, get_args
 
+from .body_fields import choice_of, decimal_of, flag_of, object_of, required_choice_of, text_of
 from .orders import OrderType, Side, TimeInForce
-from .refusals import bad_body, invalid, unprocessable
-from .wire_numbers import bounded, parse_decimal
+from .refusals import invalid, unprocessable
 
 OrderClass = Literal["", "simple", "bracket", "oco", "oto", "mleg"]
 PositionIntent = Literal["buy_to_open", "buy_to_close", "sell_to_open", "sell_to_close"]
@@ -74,56 +73,40 @@ class Change:
     client_order_id: str | None = None
 
 
-def decode_body(body: bytes) -> dict[str, object]:
-    """The JSON object of a request, with exact decimals. Raises Refusal."""
-    try:
-        decoded = json.loads(
-            body, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant
-        )
-    except (ValueError, ArithmeticError, RecursionError):
-        raise bad_body() from None
-    if not isinstance(decoded, dict):
-        raise bad_body()
-    return decoded
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(name)
-
-
 def parse_ticket(fields: Mapping[str, object]) -> Ticket:
     """Read POST /v2/orders. Raises Refusal with Alpaca's text for the first fault."""
-    order_class = _choice(fields, "order_class", get_args(OrderClass), "")
+    order_class = choice_of(fields, "order_class", get_args(OrderClass), "")
     if order_class == "mleg":
         raise unprocessable("order_class mleg is only allowed for options, which are not traded")
-    symbol = _text(fields, "symbol")
+    _refuse_unsupported(fields, "advanced_instructions", "legs")
+    symbol = text_of(fields, "symbol")
     if not symbol:
         raise invalid("symbol is required")
     order_type = _order_type(fields)
     ticket = Ticket(
         symbol=symbol,
-        side=cast(Side, _required_choice(fields, "side", get_args(Side), "invalid side")),
+        side=cast(Side, required_choice_of(fields, "side", get_args(Side), "invalid side")),
         type=order_type,
         time_in_force=cast(
             TimeInForce,
-            _required_choice(
+            required_choice_of(
                 fields, "time_in_force", get_args(TimeInForce), "invalid time_in_force"
             ),
         ),
-        qty=_decimal(fields, "qty"),
-        notional=_decimal(fields, "notional"),
-        limit_price=_decimal(fields, "limit_price"),
-        stop_price=_decimal(fields, "stop_price"),
-        trail_price=_decimal(fields, "trail_price"),
-        trail_percent=_decimal(fields, "trail_percent"),
-        extended_hours=_flag(fields, "extended_hours"),
+        qty=decimal_of(fields, "qty"),
+        notional=decimal_of(fields, "notional"),
+        limit_price=decimal_of(fields, "limit_price"),
+        stop_price=decimal_of(fields, "stop_price"),
+        trail_price=decimal_of(fields, "trail_price"),
+        trail_percent=decimal_of(fields, "trail_percent"),
+        extended_hours=flag_of(fields, "extended_hours"),
         client_order_id=_client_order_id(fields),
         order_class=cast(OrderClass, "" if order_class == "simple" else order_class),
         take_profit=_take_profit(fields),
         stop_loss=_stop_loss(fields),
         position_intent=cast(
             "PositionIntent | None",
-            _choice(fields, "position_intent", get_args(PositionIntent), None),
+            choice_of(fields, "position_intent", get_args(PositionIntent), None),
         ),
     )
     _check_quantity(ticket)
@@ -134,18 +117,19 @@ def parse_ticket(fields: Mapping[str, object]) -> Ticket:
 
 def parse_change(fields: Mapping[str, object]) -> Change:
     """Read PATCH /v2/orders/{id}. Raises Refusal."""
-    if _decimal(fields, "notional") is not None:
+    _refuse_unsupported(fields, "advanced_instructions")
+    if decimal_of(fields, "notional") is not None:
         raise unprocessable("notional orders cannot be replaced")
     time_in_force = None
     if fields.get("time_in_force") is not None:
-        time_in_force = _required_choice(
+        time_in_force = required_choice_of(
             fields, "time_in_force", get_args(TimeInForce), "invalid time_in_force"
         )
     change = Change(
-        qty=_decimal(fields, "qty"),
-        limit_price=_decimal(fields, "limit_price"),
-        stop_price=_decimal(fields, "stop_price"),
-        trail=_decimal(fields, "trail"),
+        qty=decimal_of(fields, "qty"),
+        limit_price=decimal_of(fields, "limit_price"),
+        stop_price=decimal_of(fields, "stop_price"),
+        trail=decimal_of(fields, "trail"),
         time_in_force=cast("TimeInForce | None", time_in_force),
         client_order_id=_client_order_id(fields),
     )
@@ -159,10 +143,17 @@ def check_prices(order_type: OrderType, prices: Mapping[str, Decimal | None]) ->
     _check_prices(order_type, prices)
 
 
+def _refuse_unsupported(fields: Mapping[str, object], *names: str) -> None:
+    """What this venue does not do is refused, not ignored."""
+    for name in names:
+        if fields.get(name):
+            raise unprocessable(f"{name} is not supported")
+
+
 def _order_type(fields: Mapping[str, object]) -> OrderType:
     name = "type" if fields.get("type") is not None else "order_type"
     return cast(
-        OrderType, _required_choice(fields, name, get_args(OrderType), "invalid order type")
+        OrderType, required_choice_of(fields, name, get_args(OrderType), "invalid order type")
     )
 
 
@@ -209,10 +200,10 @@ def _check_required_prices(order_type: OrderType, prices: Mapping[str, Decimal |
 
 
 def _take_profit(fields: Mapping[str, object]) -> Decimal | None:
-    part = _object(fields, "take_profit")
+    part = object_of(fields, "take_profit")
     if part is None:
         return None
-    price = _decimal(part, "limit_price", "take_profit.limit_price")
+    price = decimal_of(part, "limit_price", "take_profit.limit_price")
     if price is None:
         raise invalid("take_profit.limit_price is required")
     _check_positive("take_profit.limit_price", price)
@@ -220,11 +211,11 @@ def _take_profit(fields: Mapping[str, object]) -> Decimal | None:
 
 
 def _stop_loss(fields: Mapping[str, object]) -> StopLoss | None:
-    part = _object(fields, "stop_loss")
+    part = object_of(fields, "stop_loss")
     if part is None:
         return None
-    stop = _decimal(part, "stop_price", "stop_loss.stop_price")
-    limit = _decimal(part, "limit_price", "stop_loss.limit_price")
+    stop = decimal_of(part, "stop_price", "stop_loss.stop_price")
+    limit = decimal_of(part, "limit_price", "stop_loss.limit_price")
     if stop is None:
         raise invalid("stop_loss.stop_price is required")
     _check_positive("stop_loss.stop_price", stop)
@@ -232,73 +223,8 @@ def _stop_loss(fields: Mapping[str, object]) -> StopLoss | None:
     return StopLoss(stop_price=stop, limit_price=limit)
 
 
-def _object(fields: Mapping[str, object], name: str) -> Mapping[str, object] | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise bad_body()
-    return value
-
-
 def _client_order_id(fields: Mapping[str, object]) -> str | None:
-    client_order_id = _text(fields, "client_order_id")
+    client_order_id = text_of(fields, "client_order_id")
     if client_order_id and len(client_order_id) > MAX_CLIENT_ORDER_ID:
         raise invalid(f"client_order_id must be no more than {MAX_CLIENT_ORDER_ID} characters")
     return client_order_id or None
-
-
-def _text(fields: Mapping[str, object], name: str) -> str | None:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, str):
-        raise bad_body()
-    return value
-
-
-def _flag(fields: Mapping[str, object], name: str) -> bool:
-    value = fields.get(name)
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        raise bad_body()
-    return value
-
-
-def _choice(
-    fields: Mapping[str, object], name: str, allowed: tuple[str, ...], default: str | None
-) -> str | None:
-    value = _text(fields, name)
-    if value is None or value == "":
-        return default
-    if value not in allowed:
-        raise invalid(f"invalid {name}")
-    return value
-
-
-def _required_choice(
-    fields: Mapping[str, object], name: str, allowed: tuple[str, ...], fault: str
-) -> str:
-    value = _text(fields, name)
-    if value not in allowed:
-        raise invalid(fault)
-    return value
-
-
-def _decimal(fields: Mapping[str, object], name: str, shown: str = "") -> Decimal | None:
-    """A number, or None if it is absent. Bounded, so that the books stay exact."""
-    value = fields.get(name)
-    if value is None or value == "":
-        return None
-    shown = shown or name
-    try:
-        if isinstance(value, Decimal):
-            return bounded(value)
-        if isinstance(value, str):
-            return parse_decimal(value)
-    except ValueError as error:
-        raise invalid(_number_fault(shown, str(error))) from None
-    raise invalid(f"invalid {shown}")
-
-
-def _number_fault(name: str, reason: str) -> str:
-    return f"invalid {name}" if reason == "is not a number" else f"{name} {reason}"

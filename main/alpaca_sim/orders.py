@@ -20,6 +20,11 @@ GroupKind = Literal["bracket", "oco", "oto"]
 AUCTION_TIMES = frozenset({"opg", "cls"})
 
 
+def opposite(side: Side) -> Side:
+    """The other side."""
+    return "sell" if side == "buy" else "buy"
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Order:
     """One order. Only the desk moves it. Times are nanoseconds since 1970."""
@@ -74,10 +79,12 @@ class Order:
 
     @property
     def symbol(self) -> str:
+        """The asset's symbol; of a crypto pair with its slash."""
         return self.asset.symbol
 
     @property
     def is_crypto(self) -> bool:
+        """Trades around the clock, in fractions, without margin."""
         return self.asset.asset_class == "crypto"
 
     @property
@@ -127,13 +134,16 @@ class OrderGroup:
 
     @property
     def parent(self) -> Order:
+        """The order under which the others are nested."""
         return self.entry if self.entry is not None else self.exits[0]
 
     @property
     def legs(self) -> list[Order]:
+        """The orders nested under the parent."""
         return self.exits if self.entry is not None else self.exits[1:]
 
     def members(self) -> list[Order]:
+        """All of them, entry first."""
         return [*([self.entry] if self.entry is not None else []), *self.exits]
 
     def sibling_exits(self, order: Order) -> list[Order]:
@@ -163,29 +173,31 @@ class OrderStore:
         self._by_id: dict[str, Order] = {}
         self._by_client_id: dict[str, Order] = {}
         self._open: dict[str, Order] = {}
-        self._open_by_symbol: dict[str, dict[str, Order]] = {}
+        self._open_by_side: dict[tuple[str, Side], dict[str, Order]] = {}
         self._closed_ids: deque[str] = deque()
         self._last_seq = 0
         self.forgotten = 0
 
     def next_seq(self) -> int:
+        """The number of the next order: their order in time."""
         self._last_seq += 1
         return self._last_seq
 
     def add(self, order: Order) -> None:
+        """Take in a new order."""
         self._by_id[order.id] = order
         self._by_client_id[order.client_order_id] = order
         self._open[order.id] = order
-        self._open_by_symbol.setdefault(order.symbol, {})[order.id] = order
+        self._open_by_side.setdefault((order.symbol, order.side), {})[order.id] = order
 
     def close(self, order: Order) -> None:
         """Take an ended order out of the open ones. A second time changes nothing."""
         if self._open.pop(order.id, None) is None:
             return
-        of_symbol = self._open_by_symbol[order.symbol]
-        del of_symbol[order.id]
-        if not of_symbol:
-            del self._open_by_symbol[order.symbol]
+        of_side = self._open_by_side[order.symbol, order.side]
+        del of_side[order.id]
+        if not of_side:
+            del self._open_by_side[order.symbol, order.side]
         self._closed_ids.append(order.id)
         while len(self._closed_ids) > self._keep_closed:
             self._forget(self._closed_ids.popleft())
@@ -196,21 +208,28 @@ class OrderStore:
         self.forgotten += 1
 
     def find(self, order_id: str) -> Order | None:
+        """By Alpaca's id."""
         return self._by_id.get(order_id)
 
     def find_by_client_id(self, client_order_id: str) -> Order | None:
+        """By the client's id."""
         return self._by_client_id.get(client_order_id)
 
-    def open_orders(self, symbol: str | None = None) -> list[Order]:
-        """The open orders, oldest first."""
+    def open_orders(self, symbol: str | None = None, side: Side | None = None) -> list[Order]:
+        """The open orders, oldest first; of one symbol, and of one side of it."""
         if symbol is None:
             return list(self._open.values())
-        return list(self._open_by_symbol.get(symbol, {}).values())
+        if side is not None:
+            return list(self._open_by_side.get((symbol, side), {}).values())
+        both = [*self.open_orders(symbol, "buy"), *self.open_orders(symbol, "sell")]
+        return sorted(both, key=lambda order: order.seq)
 
     def newest_first(self) -> Iterator[Order]:
+        """Every order that is remembered."""
         return reversed(self._by_id.values())
 
     def oldest_first(self) -> Iterator[Order]:
+        """Every order that is remembered."""
         return iter(self._by_id.values())
 
     def __iter__(self) -> Iterator[Order]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 
+from msgspec import UNSET
+
 from .encoding import Encoding
-from .messages import MarketMessage
+from .messages import MarketMessage, Trade
 
 
 class Published:
     """A message with its serial (trades only), encoded at most once per encoding."""
 
-    __slots__ = ("_json", "_msgpack", "channel", "message", "serial", "symbol")
+    __slots__ = ("_json", "_msgpack", "channel", "message", "on_iex", "serial", "symbol")
 
     def __init__(self, message: MarketMessage, channel: str, serial: int = 0) -> None:
         self.message = message
         self.channel = channel
         self.symbol = message.symbol
         self.serial = serial
+        # IEX shows its own trades only.
+        self.on_iex = not isinstance(message, Trade) or message.exchange in ("V", UNSET)
         self._json: bytes | None = None
         self._msgpack: bytes | None = None
 

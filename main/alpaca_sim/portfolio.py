@@ -131,8 +131,7 @@ class EquityHistory:
         minute = now_ns // _MINUTE
         if self._minute is not None and minute > self._minute:
             self._samples.append(EquitySample(self._minute * _MINUTE, equity(), phase))
-        if self._minute is None or minute > self._minute:
-            self._minute = minute
+        self._minute = minute
 
     def to_wire(
         self, query: HistoryQuery, now: EquitySample, base_value: Decimal, base_asof: str
@@ -142,7 +141,7 @@ class EquityHistory:
         chosen = [sample for sample in self._samples if query.includes(sample)]
         if query.includes(current) or not chosen:
             chosen.append(current)
-        windows = _by_window(chosen, query.timeframe)
+        windows = _by_window(sorted(chosen), query.timeframe)
         equities = [float(sample.equity) for sample in windows.values()]
         is_daily = query.timeframe == "1D"
         base = equities[0] if is_daily else float(base_value)

@@ -47,6 +47,34 @@ class Prepared:
     messages: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to prepare: `count` trades, `per_frame` to a frame, at `per_s`, from `start_ns` on."""
+
+    walks: Sequence[Walk]
+    first_ids: Sequence[int]
+    count: int
+    per_frame: int
+    per_s: float
+    start_ns: int
+
+    def due(self, number: int) -> int:
+        """When a message is due."""
+        return self.start_ns + int(number * 1e9 / self.per_s)
+
+    def series(self) -> tuple[Series, ...]:
+        """How many each ticker gets, and from which id on."""
+        tickers = len(self.walks)
+        return tuple(
+            Series(
+                symbol=walk.asset.symbol,
+                first_id=first_id,
+                count=(self.count - index + tickers - 1) // tickers,
+            )
+            for index, (walk, first_id) in enumerate(zip(self.walks, self.first_ids, strict=True))
+        )
+
+
 class Template:
     """One ticker's trade, with holes for its id and its time."""
 
@@ -73,47 +101,30 @@ class Template:
         return b"".join((self._head, number, self._middle, moment, self._tail))
 
 
-def prepare(
-    walks: Sequence[Walk],
-    first_ids: Sequence[int],
-    encoding: Encoding,
-    *,
-    count: int,
-    per_frame: int,
-    per_s: float,
-    start_ns: int,
-) -> Prepared:
-    """`count` trades in turns over the tickers, `per_frame` to a frame, at `per_s`.
-
-    Each trade's time is the moment at which it is due, by a start at `start_ns`.
-    """
-    templates = [Template(walk, encoding) for walk in walks]
-    gap_ns, tickers = 1e9 / per_s, len(walks)
-    per_chunk = max(1, round(per_s * _CHUNK_S / per_frame)) * per_frame
-    chunks = []
-    for first in range(0, count, per_chunk):
-        frames = []
-        for begin in range(first, min(first + per_chunk, count), per_frame):
-            messages = [
-                templates[n % tickers].fill(
-                    first_ids[n % tickers] + n // tickers, start_ns + int(n * gap_ns)
-                )
-                for n in range(begin, min(begin + per_frame, count))
-            ]
-            frames.append(websocket_frame(encoding.frame(messages), binary=encoding.binary))
-        messages_here = min(per_chunk, count - first)
-        chunks.append(
-            Chunk(after_ns=int(first * gap_ns), data=b"".join(frames), messages=messages_here)
-        )
-    series = tuple(
-        Series(
-            symbol=walk.asset.symbol,
-            first_id=first_id,
-            count=(count - index + tickers - 1) // tickers,
-        )
-        for index, (walk, first_id) in enumerate(zip(walks, first_ids, strict=True))
+def prepare(order: Order, encoding: Encoding) -> Prepared:
+    """Trades in turns over the tickers. Each one's time is the moment at which it is due."""
+    templates = [Template(walk, encoding) for walk in order.walks]
+    per_chunk = max(1, round(order.per_s * _CHUNK_S / order.per_frame)) * order.per_frame
+    chunks = tuple(
+        _chunk(order, templates, encoding, first, min(first + per_chunk, order.count))
+        for first in range(0, order.count, per_chunk)
     )
-    return Prepared(chunks=tuple(chunks), series=series, messages=count)
+    return Prepared(chunks=chunks, series=order.series(), messages=order.count)
+
+
+def _chunk(
+    order: Order, templates: Sequence[Template], encoding: Encoding, first: int, last: int
+) -> Chunk:
+    tickers = len(templates)
+    frames = []
+    for begin in range(first, last, order.per_frame):
+        messages = [
+            templates[n % tickers].fill(order.first_ids[n % tickers] + n // tickers, order.due(n))
+            for n in range(begin, min(begin + order.per_frame, last))
+        ]
+        frames.append(websocket_frame(encoding.frame(messages), binary=encoding.binary))
+    after_ns = order.due(first) - order.start_ns
+    return Chunk(after_ns=after_ns, data=b"".join(frames), messages=last - first)
 
 
 def websocket_frame(payload: bytes, *, binary: bool) -> bytes:

@@ -33,6 +33,11 @@ class RestApi:
         self._data_rate = RateWindow(sim.config.data_rest_limit)
         self._trading_rate = RateWindow(sim.config.trading_rest_limit)
 
+    def shift(self, by_ns: int) -> None:
+        """The clock was stepped."""
+        self._data_rate.shift(by_ns)
+        self._trading_rate.shift(by_ns)
+
     def request(
         self,
         method: str,

@@ -50,11 +50,6 @@ class Scenario:
     steps: tuple[Step, ...]
     repeat: int = 1
 
-    @property
-    def length_s(self) -> float:
-        """When the last step is done."""
-        return self.steps[-1].at_s if self.steps else 0.0
-
 
 def parse_scenario(text: str) -> Scenario:
     """Raises ScenarioError."""

@@ -24,6 +24,10 @@ class Schedule:
         """When there is something to do, or None."""
         return self._heap[0][0] if self._heap else None
 
+    def shift(self, by_ns: int) -> None:
+        """The clock was set: what was due in a second still is. Keeps the order of everything."""
+        self._heap = [(due_ns + by_ns, entered, step) for due_ns, entered, step in self._heap]
+
     def run_due(self, now_ns: int) -> None:
         """Run everything that is due, also what these steps make due, each at its own time."""
         while self._heap and self._heap[0][0] <= now_ns:

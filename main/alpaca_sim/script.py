@@ -53,7 +53,7 @@ class MarketScript:
     ) -> int:
         """A trade happens. Its serial."""
         walk, now_ns = self.walk(symbol), self.server.now_ns()
-        at_ns = now_ns if timestamp_ns is None else timestamp_ns
+        at_ns = walk.moment(now_ns) if timestamp_ns is None else timestamp_ns
         if walk.crypto:
             trade = walk.crypto_trade(at_ns, price, size, "B")
         else:
@@ -68,7 +68,7 @@ class MarketScript:
         """The best bid and ask change."""
         walk, now_ns = self.walk(symbol), self.server.now_ns()
         walk.set_quote(bid, ask)
-        drawn = walk.quote(now_ns)
+        drawn = walk.quote(walk.moment(now_ns))
         quote = Quote(
             symbol=drawn.symbol,
             bid_exchange=drawn.bid_exchange,
@@ -88,9 +88,9 @@ class MarketScript:
         """`count` trades of the walk, a nanosecond apart."""
         walk, now_ns = self.walk(symbol), self.server.now_ns()
         serials = []
-        for n in range(count):
+        for _ in range(count):
             walk.step()
-            serials.append(self._sim.publish(walk.trade(now_ns + n), now_ns))
+            serials.append(self._sim.publish(walk.trade(walk.moment(now_ns)), now_ns))
         return serials
 
     def set_rate(self, symbol: str, trades_per_s: float) -> None:

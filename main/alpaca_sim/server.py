@@ -7,29 +7,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import msgspec
+import structlog
 from aiohttp import WSCloseCode, web
 
 from .clock import SimClock
 from .config import SimAddress, SimConfig
-from .control import UnknownVerb, Verbs
+from .control import Verbs
 from .control_api import control_app
 from .faults import Faults
 from .feeds import FEED_BY_PATH, Feed
 from .replay import Replay, first_prices
 from .replay_read import read_recording
-from .scenario import Scenario, ScenarioError, parse_scenario
+from .scenario import parse_scenario
+from .scenario_player import ScenarioPlayer
 from .script import MarketScript
 from .simulator import Simulator
-from .sockets import DataSocket, TradingSocket, Wire, upgrade
+from .sockets import DataSocket, TradingSocket
 from .venue_config import Reply
+from .wire import Wire, upgrade
 
+log = structlog.get_logger(__name__)
 _HOST = "127.0.0.1"
 _NOT_A_STREAM = Reply(status=404, body={"message": "endpoint not found."})
+_FAILED = Reply(status=500, body={"message": "internal server error occurred"})
 _REASONS = {429: "too many requests.", 503: "service unavailable"}
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 
@@ -44,20 +50,33 @@ class SimServer:
         self.script = MarketScript(self)
         self.faults = Faults(self, lambda action: action())
         self.verbs = Verbs(self.faults, self.script)
+        self.player = ScenarioPlayer(self.verbs)
+        self.failures: deque[Exception] = deque(maxlen=100)
         self.data_sockets: dict[int, DataSocket] = {}
         self.trading_sockets: dict[int, TradingSocket] = {}
         self._runner: web.AppRunner | None = None
         self._control: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
-        self._scenario: Scenario | None = None
-        self._steps_done = 0
         self._replayed = False
-        self._scenario_failure: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> SimAddress:
-        """Listen, and let the market move. Raises OSError if the port is taken."""
+        """Listen, and let the market move.
+
+        Raises OSError if a port is taken or a file is not there, BadRecording, ScenarioError;
+        nothing is left open then.
+        """
+        try:
+            address = await self._listen()
+            self._ticker = asyncio.create_task(self._tick_forever(), name="market")
+            self._begin_files()
+        except BaseException:
+            await self.stop()
+            raise
+        return address
+
+    async def _listen(self) -> SimAddress:
         app = web.Application(client_max_size=_MAX_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self._door)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -65,15 +84,22 @@ class SimServer:
         self._site = web.TCPSite(self._runner, _HOST, self.config.port)
         await self._site.start()
         control_port = await self._open_control()
-        self._ticker = asyncio.create_task(self._tick_forever(), name="market")
+        return SimAddress(
+            port=self._runner.addresses[0][1],
+            control_port=control_port,
+            session=self.sim.hours.name,
+        )
+
+    def _begin_files(self) -> None:
         if self.config.replay is not None and not self.config.replay_waits:
             self.start_replay()
         if self.config.scenario is not None:
-            self.play(parse_scenario(Path(self.config.scenario).read_text(encoding="utf-8")))
-        return SimAddress(port=self._runner.addresses[0][1], control_port=control_port)
+            text = Path(self.config.scenario).read_text(encoding="utf-8")
+            self.player.play(parse_scenario(text))
 
     async def stop(self) -> None:
         """Close every connection cleanly and leave the port."""
+        self.player.stop()
         for task in list(self._tasks):
             task.cancel()
         if self._ticker is not None:
@@ -95,6 +121,11 @@ class SimServer:
     def now_ns(self) -> int:
         """The simulator's time."""
         return self.clock.now_ns()
+
+    def step_clock(self, seconds: float) -> None:
+        """Jump forward or back in time."""
+        self.clock.step(seconds)
+        self.sim.shift_time(int(seconds * 1e9), self.clock.now_ns())
 
     def later(self, action: Coroutine[None, None, None]) -> None:
         """Start something that need not be waited for."""
@@ -120,50 +151,12 @@ class SimServer:
         events = read_recording(path)
         start_ns, pace = self.clock.now_ns(), speed
         if not shift and speed:
-            start_ns, pace = events[0].timestamp.ns, 1.0
+            before_ns, start_ns, pace = start_ns, events[0].timestamp.ns, 1.0
             self.clock.go_on_from(start_ns, speed)
+            self.sim.shift_time(start_ns - before_ns, start_ns)
         player = Replay(events, speed=pace, shift=shift, start_ns=start_ns)
         self.sim.start_replay(player, first_prices(events), start_ns)
         return len(events)
-
-    def play(self, scenario: Scenario) -> int:
-        """Start a scenario; how many steps it has. Raises ScenarioError, and nothing happens."""
-        for step in scenario.steps:
-            try:
-                self.verbs.check(step.verb, step.parameters)
-            except (UnknownVerb, TypeError) as error:
-                raise ScenarioError(f"{step.verb}: {error}") from error
-        self._scenario, self._steps_done, self._scenario_failure = scenario, 0, None
-        self.later(self._play(scenario))
-        return len(scenario.steps)
-
-    def scenario_progress(self) -> dict[str, object] | None:
-        """The scenario that was started last, and how many of its steps are done."""
-        if self._scenario is None:
-            return None
-        steps = len(self._scenario.steps)
-        return {
-            "name": self._scenario.name,
-            "steps": steps,
-            "done": self._steps_done,
-            "failure": self._scenario_failure,
-        }
-
-    async def _play(self, scenario: Scenario) -> None:
-        loop = asyncio.get_running_loop()
-        rounds = 0
-        while scenario.repeat == 0 or rounds < scenario.repeat:
-            start = loop.time()
-            for step in scenario.steps:
-                await asyncio.sleep(max(0.0, start + step.at_s - loop.time()))
-                try:
-                    self.verbs.do(step.verb, step.parameters)
-                except (LookupError, TypeError, ValueError) as error:
-                    self._scenario_failure = f"{step.verb}: {error}"
-                    return
-                self._steps_done += 1
-            rounds += 1
-            await asyncio.sleep(0.01)
 
     async def _open_control(self) -> int | None:
         if self.config.control_port is None:
@@ -185,8 +178,18 @@ class SimServer:
     async def _tick_forever(self) -> None:
         pause_s = self.config.market.tick_ms / 1000
         while True:
-            self.sim.tick(self.clock.now_ns())
+            with self._supervised("tick"):
+                self.sim.tick(self.clock.now_ns())
             await asyncio.sleep(pause_s)
+
+    @contextlib.contextmanager
+    def _supervised(self, what: str) -> Iterator[None]:
+        """A fault of the simulator's own: told, kept, and it goes on."""
+        try:
+            yield
+        except Exception as error:
+            log.exception("sim.failed", what=what)
+            self.failures.append(error)
 
     async def _say_goodbye(self, wire: Wire) -> None:
         wire.thaw()
@@ -199,15 +202,16 @@ class SimServer:
     async def _door(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._stream(request)
-        now_ns = self.clock.now_ns()
-        reply = self.sim.rest.request(
-            request.method,
-            request.path,
-            _query_of(request),
-            request.headers,
-            await request.read(),
-            now_ns,
-        )
+        body, reply = await request.read(), _FAILED
+        with self._supervised(f"{request.method} {request.path}"):
+            reply = self.sim.rest.request(
+                request.method,
+                request.path,
+                _query_of(request),
+                request.headers,
+                body,
+                self.clock.now_ns(),
+            )
         return _response(reply)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
@@ -219,17 +223,21 @@ class SimServer:
         if refusal is not None:
             return _response(Reply(status=refusal, body={"message": _REASONS.get(refusal, "")}))
         if feed is None:
+            most = self.config.trading_connection_limit
+            if most and len(self.trading_sockets) >= most:
+                return _response(Reply(status=429, body={"message": _REASONS[429]}))
             return await self._serve_trading(request)
         return await self._serve_data(feed, request)
 
     async def _serve_data(self, feed: Feed, request: web.Request) -> web.StreamResponse:
-        wire = await upgrade(request, self.config.streams)
+        wire = await upgrade(request, compression=self.config.streams.compression)
         headers = request.headers
         reader = self.sim.streams.open_reader(feed, headers, wire.awake.set, self.clock.now_ns())
         handler = DataSocket(self.sim, reader, wire, self.now_ns, self._on_subscribed)
         self.data_sockets[reader.number] = handler
         try:
-            await handler.serve(headers)
+            with self._supervised(f"stream {feed.name}"):
+                await handler.serve(headers)
         finally:
             del self.data_sockets[reader.number]
         return wire.ws
@@ -240,13 +248,14 @@ class SimServer:
             self.start_replay()
 
     async def _serve_trading(self, request: web.Request) -> web.StreamResponse:
-        wire = await upgrade(request, self.config.streams)
+        wire = await upgrade(request, compression=self.config.streams.compression)
         packed = "application/msgpack" in request.headers.get("Content-Type", "")
         reader = self.sim.desk.open_reader("msgpack" if packed else "json", wire.awake.set)
         handler = TradingSocket(self.sim, reader, wire)
         self.trading_sockets[reader.number] = handler
         try:
-            await handler.serve(request.headers)
+            with self._supervised("stream trading"):
+                await handler.serve(request.headers)
         finally:
             del self.trading_sockets[reader.number]
         return wire.ws
@@ -259,7 +268,7 @@ async def _quietly(action: Coroutine[None, None, None]) -> None:
 
 
 def _query_of(request: web.Request) -> dict[str, str]:
-    # Last wins. Read by hand: a `+` in a time's offset must stay what the client meant.
+    # Of a parameter that comes twice, the last wins.
     return dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
 
 

@@ -15,7 +15,16 @@ from .feeds import MarketName
 from .history import History
 from .hub import Hub
 from .market import FAKEPACA, Market
-from .messages import CHANNEL_OF, CancelError, Correction, MarketMessage, Quote, Trade
+from .messages import (
+    CHANNEL_OF,
+    CancelError,
+    Correction,
+    MarketMessage,
+    Quote,
+    Trade,
+    book_of,
+    in_round_lots,
+)
 from .oracle import Oracle
 from .outbox import Published
 from .replay import Replay
@@ -35,8 +44,9 @@ class Simulator:
         self.config = config
         self.assets = AssetBook.built_in(config.tickers, any_ticker=config.any_ticker)
         self.hours: TradingHours = hours_for(config.market.session)
-        self.history = History(config.market.history_per_symbol)
-        self.oracle = Oracle(config.market.history_per_symbol)
+        bounds = config.market.history_per_symbol, config.market.history_total
+        self.history = History(*bounds)
+        self.oracle = Oracle(*bounds)
         self.hub = Hub()
         self.market = Market(self.assets, config.market, self._on_event)
         self.desk = TradingDesk(config, self.assets, self.oracle)
@@ -47,9 +57,10 @@ class Simulator:
         self.desk.filter = self.board.filter_event
         self.rest = RestApi(self)
         self.replay: Replay | None = None
+        self._round_lots = config.streams.quote_size_unit == "round_lots"
         self._phase_until_ns = 0
         self.forced_phase: SessionPhase | None = None
-        self._next_mark_ns = now_ns - now_ns % _HALF_MINUTE_NS + _HALF_MINUTE_NS
+        self._next_mark_ns = _next_mark(now_ns)
         self._now_ns = now_ns
         self._follow_the_hours(now_ns)
         for symbol in config.market.rates:
@@ -61,6 +72,16 @@ class Simulator:
         """The time at which the next thing happens."""
         self._now_ns = now_ns
         self.board.tick(now_ns)
+
+    def shift_time(self, by_ns: int, now_ns: int) -> None:
+        """The clock was stepped: what was to happen soon still happens soon."""
+        for part in (self.market, self.streams, self.board, self.rest):
+            part.shift(by_ns)
+        if by_ns < 0:
+            self._next_mark_ns = _next_mark(now_ns)
+        if self.forced_phase is None:
+            phase, self._phase_until_ns = self.hours.phase(now_ns)
+            self._set_phase(phase, now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Let everything happen that is due."""
@@ -118,7 +139,7 @@ class Simulator:
     def _close_bars(self, now_ns: int) -> None:
         mark, self._next_mark_ns = self._next_mark_ns, self._next_mark_ns + _HALF_MINUTE_NS
         if now_ns - mark > _MARKS_MADE_UP_NS:  # the clock was stepped far
-            self._next_mark_ns = now_ns - now_ns % _HALF_MINUTE_NS + _HALF_MINUTE_NS
+            self._next_mark_ns = _next_mark(now_ns)
         bars = self.history.bars
         if mark % (2 * _HALF_MINUTE_NS):
             self._publish_all(bars.updated(), now_ns)
@@ -176,21 +197,31 @@ class Simulator:
         elif isinstance(message, Quote):
             self.history.add_quote(message)
             self.desk.on_quote(message, now_ns)
+            message = self._shown(message, now_ns)
         elif isinstance(message, Correction):
             self.history.add_correction(message)
         elif isinstance(message, CancelError):
             self.history.add_cancel(message)
+        self._send(message, now_ns, serial)
+        return serial
+
+    def _shown(self, quote: Quote, now_ns: int) -> Quote:
+        # What the streams make of a quote: a pair's order book, or sizes in another unit.
+        if "/" in quote.symbol:
+            self._send(book_of(quote), now_ns)
+            return quote
+        return in_round_lots(quote) if self._round_lots else quote
+
+    def _send(self, message: MarketMessage, now_ns: int, serial: int = 0) -> None:
         item = Published(message, CHANNEL_OF[type(message)], serial)
         self.hub.publish(_market_of(message.symbol), item, now_ns)
-        return serial
 
     def _on_event(self, event: Quote | Trade) -> None:
         self.publish(event, self._now_ns)
 
     def _publish_all(self, messages: Sequence[MarketMessage], now_ns: int) -> None:
         for message in messages:
-            item = Published(message, CHANNEL_OF[type(message)])
-            self.hub.publish(_market_of(message.symbol), item, now_ns)
+            self._send(message, now_ns)
 
     # Trading
 
@@ -201,6 +232,10 @@ class Simulator:
         for symbol in self.desk.symbols_of(path, body):
             self.show_quote(symbol, now_ns)
         return self.desk.request(method, path, query, body, now_ns)
+
+
+def _next_mark(now_ns: int) -> int:
+    return now_ns - now_ns % _HALF_MINUTE_NS + _HALF_MINUTE_NS
 
 
 def _market_of(symbol: str) -> MarketName:

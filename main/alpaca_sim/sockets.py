@@ -182,6 +182,9 @@ class TradingSocket:
                 await self.wire.awake.wait()
                 self.wire.awake.clear()
                 while frames:
+                    if self.reader.overflowed:
+                        self.wire.reset()
+                        return
                     await self.wire.send(frames[0], binary=self._binary)
                     frames.popleft()
                 if self.reader.session.close_after_send:

@@ -21,6 +21,8 @@ from .trading_session import TradingSession
 from .venue import TradingVenue
 from .venue_config import Reply, VenueConfig
 
+_FRAMES_BOUND = 100_000
+
 Event = dict[str, Any]
 EventFilter = Callable[["TradingReader", Event], list[Event]]
 
@@ -35,10 +37,12 @@ class TradingReader:
         self.session = session
         self.frames: deque[bytes] = deque()
         self.wake = wake
+        self.overflowed = False
 
     def say(self, frames: list[bytes]) -> None:
-        """Queue ready frames."""
+        """Queue ready frames; orders are never dropped: too slow a reader is cut instead."""
         self.frames.extend(frames)
+        self.overflowed = len(self.frames) > _FRAMES_BOUND
         if frames:
             self.wake()
 

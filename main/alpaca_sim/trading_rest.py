@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote
 
 from .activities import ActivityFilter
+from .body_fields import decode_body
 from .ledger import Position
-from .order_request import decode_body, parse_change, parse_ticket
+from .order_request import parse_change, parse_ticket
 from .order_wire import order_to_wire
 from .orders import Order, OrderFilter, Side
 from .refusals import Refusal, invalid, not_found, unprocessable

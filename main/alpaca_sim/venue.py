@@ -26,7 +26,7 @@ from .orders import OrderStore
 from .portfolio import EquityHistory, EquitySample, parse_history_query
 from .trade_updates import TradeUpdates
 from .trading_rest import TradingRest
-from .venue_config import Reply, VenueConfig
+from .venue_config import SECOND, Reply, VenueConfig
 from .venue_ids import VenueIds
 
 __all__ = ["Reply", "TradingVenue", "VenueConfig"]
@@ -49,6 +49,7 @@ class TradingVenue:
         self._rest = TradingRest(self)
         self._history = EquityHistory(config.keep_equity_minutes)
         self._created_ns: int | None = None
+        self._latest_ns = 0
         self._last_close = (config.starting_cash, Decimal(0))
         self._yesterday: Yesterday | None = None
 
@@ -174,7 +175,10 @@ class TradingVenue:
 
     def _begin(self, now_ns: int) -> None:
         if self._created_ns is None:
-            self._created_ns = now_ns
+            self._created_ns = self._latest_ns = now_ns
+        if now_ns < self._latest_ns - SECOND:
+            self.desk.schedule.shift(now_ns - self._latest_ns)
+        self._latest_ns = now_ns
         self.desk.schedule.run_due(now_ns)
         self._history.see(now_ns, self.desk.phase, self.ledger.equity)
 

@@ -11,6 +11,7 @@ from .messages import Quote, Timestamp, Trade
 _STEP = 0.00008  # of the price, per trade
 _SPREAD = 0.0002  # of the price, full width
 _HOME_PULL = 0.0005  # keeps a long walk near where it began
+_STEPPED_NS = 5_000_000_000
 _QUOTE_CONDITIONS = ("R",)
 _REGULAR = ("@",)
 _ODD_LOT = ("@", "I")
@@ -20,11 +21,19 @@ _SWEEP = ("@", "F")
 class Walk:
     """Makes the next quote and the next trade of one ticker. Deterministic for a seed."""
 
-    def __init__(self, asset: Asset, seed: int, start_price: float | None = None) -> None:
+    def __init__(
+        self,
+        asset: Asset,
+        seed: int,
+        start_price: float | None = None,
+        exchanges: tuple[str, ...] = ("V",),
+    ) -> None:
         self.asset = asset
+        self._exchanges = exchanges
         self.crypto = asset.asset_class == "crypto"
         self.random = random.Random(seed ^ zlib.crc32(asset.symbol.encode()))
         self.extended_hours = False
+        self._last_ns = 0
         self._next_trade_id = self.random.randrange(1, 10_000) * 1_000_000 + 1
         self.anchor(start_price or asset.start_price)
 
@@ -43,6 +52,16 @@ class Walk:
     def scale(self, factor: float) -> None:
         """A split: every price from now on is `factor` times what it was."""
         self.anchor(self._mid * factor)
+
+    def moment(self, at_ns: int) -> int:
+        """This moment, or the next after the last event: times of a ticker never fall.
+
+        Unless the clock was stepped back.
+        """
+        if self._last_ns - _STEPPED_NS < at_ns <= self._last_ns:
+            at_ns = self._last_ns + 1
+        self._last_ns = at_ns
+        return at_ns
 
     def take_trade_id(self) -> int:
         """Trade ids rise by one, from a random start."""
@@ -98,7 +117,8 @@ class Walk:
         conditions = _ODD_LOT if size < 100 else _SWEEP if draw < 0.08 else _REGULAR
         if self.extended_hours:
             conditions = (*conditions, "T")
-        return self.stock_trade(now_ns, price, size, conditions)
+        exchange = self._exchanges[int(draw * 1e6) % len(self._exchanges)]
+        return self.stock_trade(now_ns, price, size, conditions, exchange)
 
     def stock_trade(
         self,

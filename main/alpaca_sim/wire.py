@@ -17,7 +17,6 @@ class Wire:
 
     def __init__(self, ws: web.WebSocketResponse, request: web.Request) -> None:
         self.ws = ws
-        self.remote = str(request.remote)
         self._request = request
         self.awake = asyncio.Event()
         self.thawed = asyncio.Event()

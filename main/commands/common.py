@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -96,23 +96,33 @@ def parse_tickers(words: str | list[str]) -> tuple[str, ...]:
 
 
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP alike raise KeyboardInterrupt here, once.
+def ended_by_signals(stop: Callable[[], object]) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP alike end the block; however it ends, `stop` is called.
 
-    Later ones are ignored, so that nothing cuts the parting short: it has its own deadline.
+    Nothing cuts `stop` short: it has its own deadline. What the block raises is raised after it,
+    but for the KeyboardInterrupt that the signal became.
     """
 
     def end(_number: int, _frame: Any) -> None:
-        for number in ENDING_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        _ignore_signals()
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, end) for number in ENDING_SIGNALS}
     try:
-        yield
+        with suppress(KeyboardInterrupt):
+            try:
+                yield
+            finally:
+                _ignore_signals()
+                stop()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def print_account(access: AlpacaAccess) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import ExitStack
 from typing import Annotated, Any, Final
 
 import typer
@@ -30,6 +31,7 @@ from .common import (
 )
 
 LEASE_S: Final = 60
+PARTING_S: Final = 3.0
 ENDED_STATES: Final = ("STOPPING", "STOPPED", "REFUSED", "FAULTED")
 
 
@@ -45,40 +47,44 @@ def watch(
     """
     settings = open_settings()
     wanted = parse_tickers(tickers)
-    with ended_by_signals():
-        try:
-            _watch(settings, wanted, as_json)
-        except KeyboardInterrupt:
-            return
+    watching = ExitStack()
+    with ended_by_signals(watching.close):
+        _watch(settings, wanted, as_json, watching)
 
 
-def _watch(settings: Settings, tickers: tuple[str, ...], as_json: bool) -> None:
-    config = settings.redis_config()
+def _watch(
+    settings: Settings, tickers: tuple[str, ...], as_json: bool, watching: ExitStack
+) -> None:
+    """Until nobody reads what is printed. `watching` ends it, the last opened first."""
+    config, secured = settings.redis_config(), settings.registration_secured
     printer = _Printer(as_json)
-    with (
-        RedisSubscriber(config) as subscriber,
-        RegistrationClient(
-            config, client_id_of("watch"), secured=settings.registration_secured
-        ) as client,
-    ):
-        for ticker in tickers:
-            channel = subscriber.names.get_ticker_channel(ticker)
-            decode = printer.keep_payload if as_json else None
-            subscriber.subscribe(channel, printer.take, decode=decode)
-        subscriber.start_listening()
-        rejected = [r for r in client.register(tickers, LEASE_S) if r.status == "rejected"]
-        for reply in rejected:
-            errors.print(f"{reply.ticker}: {reply.detail or reply.reason}", style="red")
-        if len(rejected) == len(tickers):
-            raise Mistake("the broker follows none of them", exit_code=1)
-        keeper = LeaseKeeper(
-            client, [t for t in tickers if t not in {r.ticker for r in rejected}], LEASE_S
+    subscriber = watching.enter_context(RedisSubscriber(config))
+    client = watching.enter_context(
+        RegistrationClient(config, client_id_of("watch"), secured=secured)
+    )
+    for ticker in tickers:
+        channel = subscriber.names.get_ticker_channel(ticker)
+        subscriber.subscribe(
+            channel, printer.take, decode=printer.keep_payload if as_json else None
         )
-        keeper.start()
-        try:
-            printer.reader_left.wait()
-        finally:
-            keeper.stop()
+    subscriber.start_listening()
+    keeper = LeaseKeeper(client, _accepted(client, tickers), LEASE_S)
+    watching.callback(keeper.stop, timeout_s=PARTING_S)
+    keeper.start()
+    printer.reader_left.wait()
+
+
+def _accepted(client: RegistrationClient, tickers: tuple[str, ...]) -> list[str]:
+    """Those that the broker follows; the others are told."""
+    accepted = []
+    for ticker, reply in zip(tickers, client.register(tickers, LEASE_S), strict=True):
+        if reply.status == "accepted":
+            accepted.append(ticker)
+        else:
+            errors.print(f"{ticker}: {reply.detail or reply.reason}", style="red", markup=False)
+    if not accepted:
+        raise Mistake("the broker follows none of them", exit_code=1)
+    return accepted
 
 
 class _Printer:

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from ..demo import Check, Demo, client_id_of, failures
-from ..stack import Stack, StackConfig, Trading
+from ..stack import DEFAULT_REDIS_PORT, Stack, StackConfig, Trading
 from ..utils.redis.constants import BusNames
 from .common import (
     DEMO_TICKERS,
@@ -65,15 +65,12 @@ def demo(
     config = _stack_config(tickers, redis_port, sim_port, rate, trade)
     running = Demo(config, say, _hear if verbose else None)
     show_table = console.is_terminal and not plain
-    with ended_by_signals():
-        try:
-            running.start()
-            interrupted = _show(running, seconds, show_table)
-            checks = running.checks()
-        except KeyboardInterrupt:
-            return
-        finally:
-            running.stop()
+    checks: list[Check] = []
+    interrupted = True
+    with ended_by_signals(running.stop):
+        running.start()
+        interrupted = _show(running, seconds, show_table)
+        checks = running.checks()
     _conclude(checks, interrupted, show_table and seconds is None)
 
 
@@ -97,12 +94,12 @@ def _show(running: Demo, seconds: float | None, show_table: bool) -> bool:
 
 def _is_over(running: Demo, deadline: float | None) -> bool:
     in_time = deadline is None or time.monotonic() < deadline
-    return not in_time or bool(running.stack.deaths())
+    return not (in_time and running.runs())
 
 
 def _conclude(checks: list[Check], interrupted: bool, quiet: bool) -> None:
     failed = failures(checks)
-    if not quiet or failed:
+    if not quiet or (failed and not interrupted):
         _print_summary(checks)
     if interrupted or not failed:
         return
@@ -130,23 +127,21 @@ def up(
     """
     config = _stack_config(tickers, redis_port, sim_port, rate, trade)
     stack = Stack(config, say, _hear if verbose else None)
-    with ended_by_signals():
-        try:
-            stack.start()
-            stack.start_consumer()
-            console.print(_invitation(stack, config), markup=False)
-            while not (deaths := stack.deaths()):
-                time.sleep(FRAME_S)
-            raise Mistake("\n".join(deaths), exit_code=1)
-        except KeyboardInterrupt:
-            return
-        finally:
-            stack.stop()
+    with ended_by_signals(stack.stop):
+        stack.start()
+        stack.start_consumer()
+        console.print(_invitation(stack, config), markup=False)
+        while not (deaths := stack.deaths()):
+            time.sleep(FRAME_S)
+        raise Mistake("\n".join(deaths), exit_code=1)
 
 
 def _invitation(stack: Stack, config: StackConfig) -> str:
     redis, me = stack.redis, program()
-    where = f"REDIS_PORT={redis.port} " if stack.embeds_redis and redis.port != 6379 else ""
+    where = f"REDIS_URL=redis://{redis.host}:{redis.port} "
+    told = any(name.startswith("redis_") for name in config.settings.model_fields_set)
+    if not stack.embeds_redis or (redis.port == DEFAULT_REDIS_PORT and not told):
+        where = ""  # any command finds it by itself
     host = "" if stack.embeds_redis else f" -h {redis.host}"
     channel = BusNames(redis.bus_prefix).get_ticker_channel(config.tickers[0])
     lines = ["", f"Redis         {redis.address.removesuffix('/0')}"]

@@ -53,21 +53,22 @@ def broker() -> None:
     from ..alpaca_broker import AlpacaBroker, BrokerConfig, BrokerError, BrokerRefused
 
     running = AlpacaBroker(BrokerConfig.from_settings(settings))
-    with ended_by_signals():
+
+    def stop() -> None:
+        if running.state != "STOPPED":
+            log.info("broker.ending", state=running.state)
+            running.stop()
+
+    with ended_by_signals(stop):
         try:
             running.start()
-            while not running.wait(WAIT_STEP_S):
-                pass
-            raise _ended_by_itself(running.state, running.reason, settings)
-        except KeyboardInterrupt:
-            log.info("broker.asked_to_end")
         except BrokerRefused as refusal:
             raise _ended_by_itself(REFUSED_STATE, str(refusal), settings) from None
         except BrokerError as error:
             raise Mistake(str(error), error.exit_code) from None
-        finally:
-            if running.state != "STOPPED":
-                running.stop()
+        while not running.wait(WAIT_STEP_S):
+            pass
+        raise _ended_by_itself(running.state, running.reason, settings)
 
 
 def _ended_by_itself(state: str, reason: str | None, settings: Settings) -> Mistake:

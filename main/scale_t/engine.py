@@ -35,6 +35,7 @@ TICK_S: Final = 0.1
 INBOX: Final = 10_000
 REFRESH_S: Final = 60.0  # how often the open orders are compared, beside the bus
 REFRESH_UNREADY_S: Final = 10.0
+FIRST_HEARTBEAT_S: Final = 2.0
 NEVER_GRANTED: Final = frozenset(
     {"invalid_ticker", "unknown_ticker", "unsupported_asset_class", "insufficient_subscription"}
 )
@@ -58,7 +59,7 @@ class Engine:
         self._stop_asked = self._closed = False
         self._first_price: Decimal | None = None
         self._priced_at = self._rejected_at = float("-inf")
-        self._refresh_at = 0.0
+        self._started_at = self._refresh_at = 0.0
         self._obstacle: str | None = ""
 
     # -- any thread
@@ -100,7 +101,8 @@ class Engine:
     def run(self) -> None:
         """Trade until `stop`, or until there is a `failure`."""
         self._desk.start()
-        self._refresh_at = time.monotonic() + REFRESH_S
+        self._started_at = time.monotonic()
+        self._refresh_at = self._started_at + REFRESH_S
         while not self._stop_asked and self.failure is None:
             self._take_in(TICK_S)
             self._act(time.monotonic())
@@ -173,6 +175,9 @@ class Engine:
         match job, answer:
             case _, Found(order_data=order_data):
                 self.ladder.see_order_data(order_data, now)
+                if isinstance(job, LookUp):
+                    told = {key: order_data.get(key) for key in ("status", "filled_qty")}
+                    log.info("scale_t.looked_up", order=job.client_order_id, **told)
             case Place(), Refused():
                 self._see_place_refused(job, answer, now)
             case Place(), _:
@@ -220,12 +225,13 @@ class Engine:
         if self._priced_at > self._rejected_at:
             self._readiness.rejected = None  # the ticker's prices flow, so it is followed
         obstacle = self._readiness.obstacle(now)
-        if obstacle != self._obstacle:
+        too_early = self._readiness.status is None and now < self._started_at + FIRST_HEARTBEAT_S
+        if obstacle != self._obstacle and not too_early:
             if obstacle is not None:
                 log.warning("scale_t.entries_held", reason=obstacle)
             else:
                 log.info("scale_t.entries_allowed")
-        self._obstacle = obstacle
+            self._obstacle = obstacle
         self.ladder.entries_allowed = obstacle is None
 
     def _room(self, now: float) -> int:

@@ -74,10 +74,10 @@ class Cable:
 
     @property
     def open_now(self) -> int:
-        """Connections that the client side has open."""
+        """Connections that neither side has closed."""
         with self._lock:
             self._pairs = [pair for pair in self._pairs if not pair.over]
-            return sum(pair.client_is_open() for pair in self._pairs)
+            return sum(pair.is_open() for pair in self._pairs)
 
     def close(self) -> None:
         """End everything, and the threads."""
@@ -151,8 +151,9 @@ class Cable:
                 if not received:
                     break
                 sink.sendall(received)
-            sink.shutdown(socket.SHUT_WR)
             pair.half_over()
+            sink.shutdown(socket.SHUT_WR)
+            pair.close_if_over()
         except OSError:
             pair.reset()
 
@@ -161,9 +162,8 @@ class _Pair:
     """Both ends of one connection."""
 
     def __init__(self, client: socket.socket) -> None:
-        for end in (client,):
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._client, self._server = client, None
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._client = client
         self._ends: list[socket.socket] = [client]
         self._lock = threading.Lock()
         self._halves = 0
@@ -178,18 +178,22 @@ class _Pair:
             self._ends.append(server)
             return True
 
-    def client_is_open(self) -> bool:
+    def is_open(self) -> bool:
         with self._lock:
-            if self.over:
+            if self.over or self._halves:
                 return False
             poll = select.poll()
             poll.register(self._client, select.POLLRDHUP)
             return not poll.poll(0)
 
     def half_over(self) -> None:
-        """One direction has ended properly; after the second, so has the connection."""
+        """One side has ended its direction properly."""
         with self._lock:
             self._halves += 1
+
+    def close_if_over(self) -> None:
+        """After the second half, the connection has ended."""
+        with self._lock:
             if self._halves < 2 or self.over:
                 return
             self.over = True

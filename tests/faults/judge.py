@@ -8,7 +8,7 @@ later state of the same order will do, because REST does not tell of states that
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -62,7 +62,7 @@ class Counts:
     examples: list[str] = field(default_factory=list)
 
     def remember(self, text: str) -> None:
-        if len(self.examples) < 12:
+        if len(self.examples) < 3:
             self.examples.append(text)
 
 
@@ -76,6 +76,9 @@ class Book:
         self.duplicate_examples: list[str] = []
         self.counters: dict[str, int] = {}
         self.first_seen: dict[str, dict[int | str, int]] = {}  # symbol -> trade id -> when
+        self.newest_ids: dict[str, int] = {}
+        self.lag_s: dict[str, float] = {}  # of the newest trade, when it was seen
+        self._delays: deque[tuple[int, int]] = deque(maxlen=20_000)  # (seen, delay) of live trades
         self._spans: dict[str, list[tuple[int, int]]] = {}
         self._epoch_spans: dict[str, list[tuple[int, int]]] = {}
         self._places: dict[str, tuple[int, int]] = {}
@@ -107,6 +110,17 @@ class Book:
         """The moment of the newest trade seen."""
         return self._newest.get(symbol, 0)
 
+    def worst_delay_s(self, since: int) -> float:
+        """The longest way of a live trade from its happening to the handler, since then."""
+        return max((delay for at, delay in self._delays if at >= since), default=0) / 1e9
+
+    def first_after(self, symbol: str, trade_id: int) -> int | None:
+        """When a trade with a higher id was first seen."""
+        if self.newest_ids.get(symbol, 0) <= trade_id:
+            return None
+        seen = self.first_seen[symbol]
+        return min(at for key, at in seen.items() if isinstance(key, int) and key > trade_id)
+
     def _see_place(self, line: Line) -> None:
         if line.seq <= 0:
             return
@@ -128,10 +142,15 @@ class Book:
             return
         seen[line.trade_id] = line.at
         self.backfilled += line.backfilled
+        self.lag_s[line.symbol] = (line.at - line.moment) / 1e9
+        if not line.backfilled:
+            self._delays.append((line.at, line.at - line.moment))
         self._newest[line.symbol] = max(self._newest.get(line.symbol, 0), line.moment)
         if isinstance(line.trade_id, int):
             self.disordered += line.trade_id < self._last_trade.get(line.symbol, 0)
             self._last_trade[line.symbol] = line.trade_id
+            newest = self.newest_ids.get(line.symbol, 0)
+            self.newest_ids[line.symbol] = max(newest, line.trade_id)
 
     def _see_order(self, line: Line) -> None:
         key = (line.order_id, line.event, line.filled)
@@ -191,9 +210,7 @@ class Book:
                     f"(serial {trade.serial}) of {trade.moment}"
                 )
 
-    def _judge_orders(
-        self, orders: Sequence[OrderHappened], counts: Counts, plain: bool
-    ) -> None:
+    def _judge_orders(self, orders: Sequence[OrderHappened], counts: Counts, plain: bool) -> None:
         later_seen: set[str] = set()  # orders of which a later event was seen
         for happened in reversed(orders):
             counts.orders_expected += 1

@@ -18,7 +18,7 @@ Hear = Callable[[str, int, str], None]  # who, when, what
 
 
 class Program:
-    """`python -m <module> <arguments>`. Start it from the main thread; its stdin is its lifeline."""
+    """`python -m <module> <arguments>`; its stdin is its lifeline."""
 
     def __init__(
         self,

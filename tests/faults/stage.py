@@ -1,14 +1,16 @@
 """The stage of one fault: real processes, brought up, watched, and cleared away.
 
-    local Alpaca <== cables: data, trading, rest ==> broker <== cable ==> Valkey <== cables ==> readers
+local Alpaca <== cables: data, trading, rest ==> broker <== cable ==> Valkey <== cables ==> readers
 """
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,12 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import redis
+
 from main.alpaca_sim import LocalAlpaca, MarketRules, SimConfig, StreamRules
 from main.alpaca_sim.venue_config import VenueConfig
 from main.embedded_valkey import EmbeddedValkey
 from main.holders import read_holders
 from main.utils.redis.config import RedisConfig
-from main.utils.redis.messages import rfc3339
+from main.utils.redis.messages import parse_rfc3339, rfc3339
 
 from .cable import Cable
 from .judge import Book, Happened, OrderHappened
@@ -53,6 +57,7 @@ class StageConfig:
     slow_capacity: int = 200
     history: int = 50_000
     partial_fill_rate: float = 0.3
+    clock_start: str | None = None  # where Alpaca's clock begins; then it follows the calendar
 
 
 class NotInTime(AssertionError):
@@ -68,10 +73,12 @@ class Stage:
         self.readers: dict[str, Program] = {}
         self.brokers: dict[str, Program] = {}
         self.books: dict[str, Book] = {}
+        self.follows: dict[str, tuple[str, ...]] = {}  # which tickers a reader follows
         self.since: dict[str, int] = {}  # from when a reader has to have everything
-        self.orders_since: dict[str, int] = {}
         self.stop_s: dict[str, float] = {}
         self.exit_codes: dict[str, int | None] = {}
+        self.ended_on_purpose: set[str] = set()
+        self.cutoff: dict[str, int] = {}  # the newest trade of each ticker that is judged
         self.cause_began = self.cause_ended = 0
         self._files: dict[str, LineFile] = {}
         self._ids_at_end: dict[str, int] = {}
@@ -107,6 +114,8 @@ class Stage:
         self.observer = Observer(lambda: self.primary.port)
         self._cleanup.callback(self.observer.close)
         self.sim = keep(LocalAlpaca(_sim_config(config)))
+        sim_now = self.sim.call(lambda script: script.server.now_ns())
+        self.ahead_ns = sim_now - time.time_ns() if config.clock_start else 0
         for name in ("data", "trading", "rest"):
             self.cable(name, self.sim.address.port)
         self.start_broker("broker")
@@ -114,7 +123,7 @@ class Stage:
         if config.standby:
             self.start_broker("standby")
             self.wait_until(
-                lambda: any("broker.standby" in line for line in self._words("standby")),
+                lambda: any("broker.standby" in line for line in self.words("standby")),
                 20,
                 "the standby waits",
             )
@@ -163,8 +172,11 @@ class Stage:
         self._cleanup.callback(self._end_broker, program)
         return program
 
-    def start_reader(self, name: str, *arguments: str, since: int = 0) -> Program:
-        """Start a reader process; returns at once. `since`: from when it asks for messages."""
+    def start_reader(
+        self, name: str, *arguments: str, since: int = 0, tickers: tuple[str, ...] = ()
+    ) -> Program:
+        """Start a reader process; returns at once. `since`, by Alpaca's clock: from when it asks
+        for messages."""
         cable = self.cables.get(name) or self.cable(name, self.primary.port)
         out = self.folder / f"{name}.jsonl"
         module = "plain_reader" if name == "plain" else "reader"
@@ -174,12 +186,12 @@ class Stage:
             f"tests.faults.{module}",
             [
                 *("--redis-port", str(cable.port), "--name", name, "--out", str(out)),
-                *("--tickers", ",".join(self.config.tickers), *asked, *arguments),
+                *("--tickers", ",".join(tickers or self.config.tickers), *asked, *arguments),
             ],
             self.observer.hear,
         )
         self.readers[name], self.books[name] = program, Book(name)
-        self._files[name] = LineFile(out)
+        self._files[name], self.follows[name] = LineFile(out), tickers or self.config.tickers
         if since:
             self.since[name] = since
         self._cleanup.callback(program.end, 5.0)
@@ -188,7 +200,7 @@ class Stage:
     def reader_is_there(self, name: str) -> None:
         """Wait until a reader follows its tickers: from then on it has to have everything."""
         self.readers[name].await_ready()
-        self.since.setdefault(name, self.readers[name].ready_at)
+        self.since.setdefault(name, self.readers[name].ready_at + self.ahead_ns)
 
     # -- the fault
 
@@ -198,7 +210,7 @@ class Stage:
     def cause_ends(self) -> None:
         """From here on recovery counts: first prices that happen later, and a healthy status."""
         self.cause_ended = time.time_ns()
-        self._ids_at_end = {symbol: self._newest_id(symbol) for symbol in self.config.tickers}
+        self._ids_at_end = self.newest_ids()
 
     def let_pass(self, seconds: float) -> None:
         """The fault lasts."""
@@ -229,20 +241,19 @@ class Stage:
         moments = [self.observer.well_since(self.cause_ended)]
         for name in names:
             for symbol in self.config.tickers:
-                seen = self.books[name].first_seen.get(symbol, {})
-                newest_id = self._ids_at_end[symbol]
-                later = [at for key, at in seen.items() if int(key) > newest_id]
-                moments.append(min(later, default=None))
+                moments.append(self.books[name].first_after(symbol, self._ids_at_end[symbol]))
         if any(moment is None for moment in moments):
             return None
         return max(moment for moment in moments if moment is not None)
 
-    def happened(self, since: int, symbols: tuple[str, ...] | None = None) -> list[Happened]:
+    def happened(self, name: str) -> list[Happened]:
+        """The trades that a reader has to have, up to the cut-off."""
+        since = self.since[name]
         return [
             Happened(trade.symbol, trade.trade_id, trade.serial, trade.timestamp_ns)
-            for symbol in symbols or self.config.tickers
+            for symbol in self.follows[name]
             for trade in self.sim.oracle.trades(symbol)
-            if trade.timestamp_ns >= since
+            if trade.timestamp_ns >= since and trade.trade_id <= self.cutoff.get(symbol, 0)
         ]
 
     def orders_happened(self) -> list[OrderHappened]:
@@ -258,26 +269,95 @@ class Stage:
                     event=fields["event"],
                     event_id=fields["event_id"],
                     filled=fields["filled"],
-                    moment=0,
+                    moment=parse_rfc3339(str(told["timestamp"])),
                 )
             )
         return found
 
-    def has_all(self, name: str) -> bool:
-        """Whether a reader's newest trade of each ticker is the market's newest."""
+    def newest_ids(self) -> dict[str, int]:
+        symbols = {symbol for follows in self.follows.values() for symbol in follows}
+        return {symbol: self._newest_id(symbol) for symbol in symbols}
+
+    def is_past(self, name: str, ids: dict[str, int]) -> bool:
+        """Whether a reader has a trade of each ticker that is newer than `ids`: what it lacks of
+        those before, it will never get."""
         self.read()
-        return all(
-            self._newest_id(symbol) in self.books[name].first_seen.get(symbol, {})
-            for symbol in self.config.tickers
+        seen = self.books[name].newest_ids
+        return all(seen.get(symbol, 0) > ids[symbol] for symbol in self.follows[name])
+
+    def forget_reader(self, name: str) -> None:
+        """It was killed: what it would have seen does not count."""
+        self.ended_on_purpose.add(name)
+        del self.books[name], self._files[name]
+
+    def worst_delay_s(self, name: str, since: int) -> float:
+        """How late the latest trade since then was, from its happening to the handler."""
+        self.read()
+        return self.books[name].worst_delay_s(since)
+
+    def slot_is_free(self) -> bool:
+        """Whether Alpaca would let a new market-data connection in."""
+        return self.sim.call(lambda script: _slot_is_free(script.server))
+
+    def let_in_again(self) -> bool:
+        """Whether Alpaca has a signed-in market-data connection."""
+        return any(
+            stream.endpoint == "iex" and stream.state == "authenticated"
+            for stream in self.sim.connections()
         )
 
-    def quiet_down(self) -> None:
-        """No more orders, and no more trades but one last of each ticker."""
-        self.orders.stop()
-        for symbol in self.config.tickers:
-            self.sim.set_rate(symbol, 0)
-        for symbol in self.config.tickers:
-            self.sim.burst(symbol, 1)
+    def ask_many(
+        self, clients: Sequence[redis.Redis], action: str, tickers: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """Each client asks for one ticker at once; the replies that came within 5 s."""
+        listener = redis.Redis(port=self.primary.port, socket_timeout=5)
+        channel: Any = listener.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        channel.subscribe("BROKER_REGISTRATION_REPLIES")
+        channel.get_message(timeout=1)
+        for number, client in enumerate(clients):
+            request = {
+                "action": action,
+                "ticker": tickers[number % len(tickers)],
+                "client_id": f"crowd-{number}",
+                "request_id": f"crowd-{number}",
+            }
+            client.publish("BROKER_REGISTRATION", json.dumps(request))
+        replies: dict[str, dict[str, Any]] = {}
+        deadline = time.monotonic() + 5
+        while len(replies) < len(clients) and time.monotonic() < deadline:
+            message = channel.get_message(timeout=0.1)
+            reply = json.loads(message["data"]) if message else {}
+            if str(reply.get("request_id")).startswith("crowd-"):
+                replies[reply["request_id"]] = reply
+        channel.close()
+        listener.close()
+        return list(replies.values())
+
+    def lag_s(self, name: str) -> float:
+        """How old the reader's newest trade was when it came."""
+        self.read()
+        return max(self.books[name].lag_s.values(), default=0.0)
+
+    def sim_phase(self) -> str:
+        return self.sim.call(lambda script: script.server.sim.market.phase)
+
+    def runs_again(self) -> bool:
+        """Whether all brokers live, and the newest heartbeat is fresh and well."""
+        for program in self.brokers.values():
+            assert program.exit_code is None, f"{program.name} ended with {program.exit_code}"
+        fresh = time.time_ns() - NANO // 2
+        return self.observer.well_since(fresh) is not None
+
+    def signal_valkey(self, number: signal.Signals) -> None:
+        """To the server that was the primary when the stage was set."""
+        os.kill(self.valkey.pid, number)
+
+    def move_primary(self, server: EmbeddedValkey) -> None:
+        """The address of Redis moves: new connections go to `server`."""
+        self.primary = server
+        for name, cable in self.cables.items():
+            if name not in ("data", "trading", "rest"):
+                cable.plug_into(server.port)
 
     def leases_left(self) -> list[str]:
         config = RedisConfig(host="127.0.0.1", port=self.primary.port)
@@ -297,12 +377,12 @@ class Stage:
         self.exit_codes[name] = program.wait(timeout_s + 5)
         self.stop_s[name] = time.monotonic() - began
 
-    def _words(self, who: str) -> list[str]:
+    def words(self, who: str) -> list[str]:
         return list(self.observer.words.get(who, ()))
 
     def _broker_is_well(self) -> bool:
         for program in self.brokers.values():
-            assert program.exit_code is None, self._words(program.name)[-5:]
+            assert program.exit_code is None, self.words(program.name)[-5:]
         return self.observer.well_since(0) is not None
 
     def _all_flow_since(self, moment: int) -> bool:
@@ -324,12 +404,21 @@ class Stage:
         program.end(8.0)
 
 
+def _slot_is_free(server: Any) -> bool:
+    slots, now_ns = server.sim.streams.slots, server.now_ns()
+    return all(slots.taken(key, now_ns) == 0 for key in list(slots._open))
+
+
 def _sim_config(config: StageConfig) -> SimConfig:
     return SimConfig(
         control_port=None,
         tickers=config.tickers,
         market=MarketRules(
-            seed=config.seed, default_rate=config.rate, history_per_symbol=config.history
+            seed=config.seed,
+            default_rate=config.rate,
+            history_per_symbol=config.history,
+            session="always" if config.clock_start is None else "calendar",
+            clock_start=config.clock_start,
         ),
         streams=StreamRules(zombie_slot_s=config.zombie_slot_s, symbol_limit=config.symbol_limit),
         trading_rest_limit=0,

@@ -56,10 +56,9 @@ def _commands(group: typer.Typer) -> list[str]:
     return [str(command.name) for command in group.registered_commands]
 
 
-def test_the_commands_are_these() -> None:
-    assert sorted(_commands(app)) == sorted(
-        "broker compose demo register registrations sim status unregister up watch".split()  # noqa: SIM905
-    )
+def test_the_promised_commands_are_there() -> None:
+    bus = {"register", "unregister", "registrations", "watch", "status"}
+    assert {"demo", "up", "broker", "sim", "compose"} | bus <= set(_commands(app))
     assert _commands(scale_t) == ["run"]
 
 

@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 import main
+from main.__main__ import app
 from main.compose import FILE_NAME, compose_text
 from main.settings import Settings, load_settings
+from tools.picture import self_contained
 from tools.requirements import REQUIREMENTS, requirements_text
 
 ROOT = Path(__file__).parents[2]
@@ -157,3 +159,42 @@ def test_the_image_runs_as_nobody_important_and_is_healthy_by_heartbeat() -> Non
     for name in copied:
         assert (ROOT / name).exists()
         assert f"!{name}" in allowed
+
+
+# -- what the pages say
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        if not target.startswith("https://"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_readme_names_every_command() -> None:
+    table = (ROOT / "README.md").read_text("utf-8").partition("## Commands")[2]
+    for command in app.registered_commands:
+        assert re.search(rf"`{command.name}[ `]", table), command.name
+    assert "`scale-t run " in table
+
+
+def test_the_pages_tell_only_of_targets_that_make_has() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    for page in PAGES:
+        told = re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text("utf-8"), re.M)
+        assert set(told) <= set(targets)
+
+
+def test_the_picture_loads_nothing_from_elsewhere() -> None:
+    picture = (ROOT / "docs" / "demo.svg").read_text("utf-8")
+    assert "PAPER" in picture
+    assert "@font-face" not in picture
+    assert "url(http" not in picture
+    given = '<style>@font-face { src: url("https://x"); } p { font-family: Fira; }</style>'
+    cell = '<text x="10" y="2" textLength="40" clip="a">&#160;a&lt;&#160;</text>'
+    drawn = self_contained(given + cell)
+    assert "https" not in drawn
+    assert '<text x="20" y="2" textLength="20" clip="a">a&lt;</text>' in drawn

@@ -42,6 +42,7 @@ class Batch:
 
     packed: bytes
     messages: int
+    orders: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,8 @@ class Packer:
         self._channel_seqs: defaultdict[str, int] = defaultdict(int)
         self._names = names
         self._batches = 0
+        self._id_head = b"%d-" % epoch
+        self._numbering = b',"epoch":%d,"seq":' % epoch
         self._encode = msgspec.json.Encoder().encode
         self._routes: dict[str, _Route] = {}
         self._fixed_keys = pack_argument(names.BROKER_EPOCH) + pack_argument(names.BROKER_BATCH)
@@ -104,14 +107,17 @@ class Packer:
     def _pack_entry(self, message: BusMessage, route: _Route) -> bytes:
         symbol = message.symbol
         self.seqs[symbol] = seq = self.seqs[symbol] + 1
-        body = b'%b,"epoch":%d,"seq":%d}' % (self._encode(message)[:-1], self.epoch, seq)
-        entry_id = b"%d-%d" % (self.epoch, seq)
-        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+        number, body = b"%d" % seq, self._encode(message)
+        # Channel, id and body in one step: the hot path. The body gets its number before its brace.
+        return b"%b$%d\r\n%b%b\r\n$%d\r\n%b%b%b}\r\n" % (
             route.channel,
-            len(entry_id),
-            entry_id,
-            len(body),
-            body,
+            len(self._id_head) + len(number),
+            self._id_head,
+            number,
+            len(body) + len(self._numbering) + len(number),
+            body[:-1],
+            self._numbering,
+            number,
         )
 
     def _pack_unlogged(self, message: BusMessage) -> bytes:
@@ -156,7 +162,7 @@ class Packer:
                 *unlogged,
             )
         )
-        return Batch(packed=packed, messages=entries + len(unlogged))
+        return Batch(packed=packed, messages=entries + len(unlogged), orders=len(orders))
 
     def _route(self, symbol: str) -> None:
         names = self._names

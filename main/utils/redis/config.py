@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import hiredis
 import redis
 
+from .connections import BusConnection, SecureConnection, Sentinels, fixed_arguments
 from .errors import RedisUnavailable
 
 CONNECTION_FAULTS: Final = (redis.ConnectionError, redis.TimeoutError, OSError)
@@ -25,7 +26,10 @@ CONNECTION_FAULTS: Final = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 @dataclass(frozen=True, kw_only=True)
 class RedisConfig:
-    """Where Redis is, and as whom. `timeout_s` is the deadline of connecting and of one command."""
+    """Where Redis is, and as whom. `timeout_s` is the deadline of one command.
+
+    With `sentinels` they say where the primary is, at every connect; `host` and `port` are unused.
+    """
 
     host: str = "localhost"
     port: int = 6379
@@ -38,6 +42,9 @@ class RedisConfig:
     connect_timeout_s: float = 3.0
     client_name: str = "tickerbus"
     bus_prefix: str = ""
+    sentinels: tuple[tuple[str, int], ...] = ()
+    sentinel_master: str = "mymaster"
+    sentinel_password: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_url(cls, url: str, **overrides: Any) -> RedisConfig:
@@ -46,15 +53,20 @@ class RedisConfig:
         Raises:
             ValueError: not such a URL; the password is not in the message.
         """
-        parts = urlsplit(url)
+        shape = "REDIS_URL must look like redis://[user:password@]host[:port][/db]"
+        hint = "; a password with / ? # @ or % has to be percent-encoded"
+        try:
+            parts = urlsplit(url)
+            port, database = parts.port or 6379, parts.path.strip("/")
+        except ValueError:  # it cites what may be a piece of the password
+            raise ValueError(shape + hint) from None
         if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-            raise ValueError("REDIS_URL must look like redis://[user:password@]host[:port][/db]")
-        database = parts.path.strip("/")
-        if database and not database.isdecimal():
-            raise ValueError(f"REDIS_URL names the database {database!r}: it must be a number")
+            raise ValueError(shape)
+        if (database and not database.isdecimal()) or parts.fragment:
+            raise ValueError(shape + ", db being a number" + hint)
         fields: dict[str, Any] = {
             "host": parts.hostname,
-            "port": parts.port or 6379,
+            "port": port,
             "db": int(database or 0),
             "username": unquote(parts.username) if parts.username else None,
             "password": unquote(parts.password) if parts.password else None,
@@ -64,13 +76,15 @@ class RedisConfig:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **overrides: Any) -> RedisConfig:
-        """From `REDIS_URL`, or `REDIS_HOST`, `_PORT`, `_DB`, `_USERNAME`, `_PASSWORD` and `_TLS`.
+        """From `REDIS_URL`, or `REDIS_HOST`, `_PORT`, `_DB`, `_USERNAME`, `_PASSWORD`, `_TLS`,
+        `_SENTINELS`, …: the names in `.env.example`.
 
         Raises:
             ValueError: a value is not what its name promises.
         """
         env = os.environ if env is None else env
-        overrides = {"bus_prefix": env.get("BUS_PREFIX", "")} | overrides
+        ca_file = env.get("REDIS_TLS_CA_FILE") or None
+        overrides = {"bus_prefix": env.get("BUS_PREFIX", ""), "tls_ca_file": ca_file} | overrides
         if url := env.get("REDIS_URL"):
             return cls.from_url(url, **overrides)
         fields: dict[str, Any] = {
@@ -80,19 +94,23 @@ class RedisConfig:
             "username": env.get("REDIS_USERNAME") or None,
             "password": env.get("REDIS_PASSWORD") or None,
             "tls": env.get("REDIS_TLS", "").lower() in ("1", "true", "yes", "on"),
-            "tls_ca_file": env.get("REDIS_TLS_CA_FILE") or None,
+            "sentinels": parse_sentinels(env.get("REDIS_SENTINELS", "")),
+            "sentinel_master": env.get("REDIS_SENTINEL_MASTER") or "mymaster",
+            "sentinel_password": env.get("REDIS_SENTINEL_PASSWORD") or None,
         }
         return cls(**(fields | overrides))
 
     @property
     def address(self) -> str:
         """For people and logs: no password."""
+        if self.sentinels:
+            return f"{self.sentinel_master}/{self.db} (Sentinel {self._sentinels()})"
         return f"{self.host}:{self.port}/{self.db}"
 
     def client(self) -> redis.Redis:
         """A redis-py client, for everything that is not hot."""
         pool = redis.ConnectionPool(
-            connection_class=redis.SSLConnection if self.tls else redis.Connection,
+            connection_class=SecureConnection if self.tls else BusConnection,
             **self._connection_arguments(),
         )
         client = redis.Redis(connection_pool=pool)
@@ -101,11 +119,11 @@ class RedisConfig:
 
     def connection(self) -> redis.Connection:
         """One connection of its own, not yet connected."""
-        kind = redis.SSLConnection if self.tls else redis.Connection
+        kind = SecureConnection if self.tls else BusConnection
         return kind(**self._connection_arguments())
 
     def _connection_arguments(self) -> dict[str, Any]:
-        arguments: dict[str, Any] = {
+        return {
             "host": self.host,
             "port": self.port,
             "db": self.db,
@@ -115,13 +133,45 @@ class RedisConfig:
             "socket_connect_timeout": self.connect_timeout_s,
             "socket_keepalive": True,
             "client_name": self.client_name,
-            "protocol": 2,
-            # Retrying is ours: a silent second attempt of redis-py would hide a lost reply.
-            "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+            "sentinels": self._sentinels() if self.sentinels else None,
+            **fixed_arguments(self.tls, self.tls_ca_file),
         }
-        if self.tls and self.tls_ca_file:
-            arguments["ssl_ca_certs"] = self.tls_ca_file
-        return arguments
+
+    def find_primary(self) -> tuple[str, int]:
+        """The primary's host and port, as the Sentinels say now.
+
+        Raises:
+            redis.ConnectionError: none of them knows it.
+        """
+        return self._sentinels().find_primary()
+
+    def _sentinels(self) -> Sentinels:
+        return Sentinels(
+            addresses=self.sentinels,
+            master=self.sentinel_master,
+            password=self.sentinel_password,
+            tls=self.tls,
+            tls_ca_file=self.tls_ca_file,
+        )
+
+
+def parse_sentinels(text: str) -> tuple[tuple[str, int], ...]:
+    """`"a:26379,b"`: hosts, and ports (26379 where there is none).
+
+    Raises:
+        ValueError: not such a list.
+    """
+    found = []
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            parts = urlsplit(f"//{word}")
+            host, port = parts.hostname, parts.port or 26_379
+        except ValueError:
+            host = port = None
+        if not host or not port or "@" in word or "/" in word:
+            raise ValueError("REDIS_SENTINELS must look like host:port,host:port")
+        found.append((host, port))
+    return tuple(found)
 
 
 def _number(env: Mapping[str, str], name: str, default: int) -> int:
@@ -149,6 +199,7 @@ class Wire:
         # redis-py hands out its socket under no public name
         self.sock: socket.socket = self._connection._sock
         self.replies = hiredis.Reader()
+        self._buffer = bytearray(262_144)
 
     def send(self, packed: bytes) -> None:
         self.sock.sendall(packed)
@@ -166,10 +217,11 @@ class Wire:
 
     def feed(self) -> None:
         """Read once from the socket into the parser."""
-        received = self.sock.recv(262_144)
+        # Into one buffer: a new one of this size for each read costs five times the read itself.
+        received = self.sock.recv_into(self._buffer)
         if not received:
             raise ConnectionResetError("Redis closed the connection")
-        self.replies.feed(received)
+        self.replies.feed(self._buffer, 0, received)
 
     def call(self, *arguments: str | bytes | int) -> Any:
         self.send(pack_command(*arguments))
@@ -180,6 +232,21 @@ class Wire:
         with contextlib.suppress(OSError):  # it may be gone already
             self.sock.shutdown(socket.SHUT_RDWR)
         self._connection.disconnect()
+
+
+def is_elsewhere(config: RedisConfig, wire: Wire | None) -> bool:
+    """Whether the Sentinels name another primary than the one that `wire` is connected to.
+
+    False without Sentinels, without an answer, and without a connection. Any thread may ask.
+    """
+    if not config.sentinels or wire is None:
+        return False
+    try:
+        host, port = config.find_primary()
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return wire.sock.getpeername()[:2] not in {address[:2] for *_, address in found}
+    except (redis.RedisError, OSError):
+        return False
 
 
 def pack_argument(argument: str | bytes | int) -> bytes:

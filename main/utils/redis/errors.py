@@ -63,9 +63,12 @@ class IllegalUse(BusError, RuntimeError):
     """The call does not fit the state of its object; nothing was changed."""
 
 
-class NotPermitted(BusError):
+class NotPermitted(RedisUnavailable):
     """Redis refuses the channel to this user: an ACL rule is missing."""
 
+    retry = False
+
     def __init__(self, address: str, channel: str, cause: BaseException) -> None:
-        self.address, self.channel, self.cause = address, channel, cause
-        super().__init__(f"Redis at {address} refuses {channel}: {cause}")
+        super().__init__(address, cause)
+        self.channel = channel
+        self.args = (f"Redis at {address} refuses {channel}: {cause}",)

@@ -13,13 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
-from .gap_tracker import BEGINNING, Entry, GapTracker, Loss, Numbered, Place, Verdict
-from .messages import GapMessage, now_rfc3339
-from .outlet import Decode, Outlet, Undecoded
+from .delivery import Delivery
+from .gap_tracker import BEGINNING, Entry, GapTracker, Loss, Place, Verdict
+from .messages import now_rfc3339
 from .start import Start
 
 log: Final = structlog.get_logger("tickerbus.subscriber")
@@ -70,22 +70,17 @@ class Feed:
 
     def __init__(
         self,
-        channel: str,
-        outlet: Outlet,
+        delivery: Delivery,
         shared: Shared,
         *,
-        symbol: str | None = None,
         journalled: bool = False,
-        decode: Decode | None = None,
         start: Start,
     ) -> None:
-        self.channel, self.outlet, self.decode, self.symbol = channel, outlet, decode, symbol
+        self.delivery, self.outlet = delivery, delivery.outlet
         self.journalled, self.start = journalled, start
         self.tracker = GapTracker()
         self.state, self.closed, self.placed = FeedState.LIVE, False, False
-        self.is_simple = decode is None  # LIVE, and the reader need not look twice
-        self.last: Numbered | None = None  # the last message handed over
-        self.asked_since: str | None = None  # a late joiner asked for more than the journal has
+        self.is_simple = delivery.decode is None  # LIVE, and the reader need not look twice
         self.expected_at_tick = 0
         self._shared = shared
         self._held: list[Entry] = []
@@ -101,7 +96,7 @@ class Feed:
     def place_at(self, place: Place | None, asked_since: str | None) -> None:
         """Begin after `place`; None: the journal is empty, whatever comes is new."""
         self.placed = True
-        self.asked_since = asked_since
+        self.delivery.asked_since = asked_since
         if place is not None:
             self.tracker.move_to(place)
 
@@ -222,7 +217,9 @@ class Feed:
         if made.doubted is not None and self._doubted == made.doubted:
             self._doubted = None
             if made.doubted < self.tracker.epoch:
-                log.warning("epoch.lower_adopted", channel=self.channel, epoch=made.doubted)
+                log.warning(
+                    "epoch.lower_adopted", channel=self.delivery.channel, epoch=made.doubted
+                )
                 self.tracker.adopt_lower(made.doubted)
             return False
         if self._overflowed or self._connection != made.connection or not self._join(made.held):
@@ -267,9 +264,9 @@ class Feed:
     # -- private
 
     def _move(self, state: FeedState) -> None:
-        assert (self.state, state) in _MOVES, f"{self.channel}: {self.state} to {state}"
+        assert (self.state, state) in _MOVES, f"{self.delivery.channel}: {self.state} to {state}"
         self.state = state
-        self.is_simple = self.live and self.decode is None
+        self.is_simple = self.live and self.delivery.decode is None
 
     def _request_refill(self) -> None:
         if not self._requested:
@@ -318,53 +315,25 @@ class Feed:
         elif verdict is Verdict.LOWER_EPOCH:
             self._shared.counters["fenced_dropped"] += 1
         else:
-            self._stage(entry)
+            self.delivery.hand_over(entry)
 
     def _hand_over_plan(self, plan: list[Entry | Loss]) -> None:
         for step in plan:
-            if isinstance(step, Loss):
-                if self.tracker.started:  # what was before we came is no loss to us
-                    self._tell(step)
-            else:
-                if self.asked_since is not None:
-                    self._tell(Loss(None, step.numbers.timestamp))
+            if isinstance(step, Entry):
                 self._hand_over(step)
                 self._shared.counters["refilled"] += 1
+            elif self.tracker.started:  # what was before we came is no loss to us
+                self._tell(step)
 
     def _hand_over(self, entry: Entry) -> None:
         self.tracker.move_to(entry.place)
-        self._stage(entry)
-
-    def _stage(self, entry: Entry) -> None:
-        self.last = entry.numbers
-        if self.decode is not None:
-            self.outlet.stage(Undecoded(self.channel, entry.payload, self.decode))
-        elif entry.message is not None:
-            self.outlet.stage(entry.message)
-        else:
-            self._shared.counters["ignored"] += 1
+        self.delivery.hand_over(entry)
 
     def _tell_loss(self, entry: Entry) -> None:
         self._tell(Loss(self.tracker.missing_before(entry.place), entry.numbers.timestamp))
 
     def _tell(self, loss: Loss) -> None:
-        """Say aloud what cannot be had any more."""
-        begun = self.asked_since or (self.last.timestamp if self.last else loss.until)
-        count = None if self.asked_since is not None else loss.lost
-        self.asked_since = None
         cause = "consumer_slow" if self._was_slow else "journal_expired"
         if not self.journalled:
             self._was_slow = False
-        self._shared.counters["gaps"] += 1
-        log.warning("ticker.gap", channel=self.channel, cause=cause, lost=count, begun=begun)
-        gap: Any = GapMessage(
-            symbol=self.symbol or "",
-            timestamp=now_rfc3339(),
-            epoch=self.tracker.epoch,
-            from_=begun,
-            to=loss.until,
-            cause=cause,
-            backfilled=False,
-            lost=count,
-        )
-        self.outlet.stage(gap)
+        self.delivery.tell(loss, self.tracker.epoch, cause)

@@ -7,7 +7,8 @@ are the same thing: what the tracker misses, the journal is asked for by that pl
 a primary after the message came, names it: the server-side function writes for that epoch and no
 other, so it is the one authority. Thus a fenced broker, which still publishes but no longer owns
 the key, is dropped; and a broker that started with its clock set back, after Redis was emptied, is
-followed. A wrong drop costs nothing: an epoch that is adopted later is refilled from its start.
+followed. A wrong drop costs nothing: an epoch that is adopted later is refilled from its start, or
+from where it was left.
 """
 
 from __future__ import annotations
@@ -91,13 +92,14 @@ class Verdict(enum.Enum):
 class GapTracker:
     """Where one reader stands. `place` is the last message handed over, None before the first."""
 
-    __slots__ = ("epoch", "expected", "left", "started")
+    __slots__ = ("_left_at", "epoch", "expected", "left", "started")
 
     def __init__(self, place: Place | None = None) -> None:
         self.started = place is not None
         self.epoch = place.epoch if place else 0
         self.expected = place.seq + 1 if place else 1
         self.left: set[int] = set()  # higher epochs that were given up for a lower one
+        self._left_at: dict[int, int] = {}  # the last number of each epoch that was left
 
     @property
     def place(self) -> Place | None:
@@ -128,14 +130,19 @@ class GapTracker:
 
     def move_to(self, place: Place) -> None:
         """`place` is handed over; go on after it."""
+        if self.started and place.epoch != self.epoch:
+            self._left_at[self.epoch] = self.expected - 1
         self.started = True
         self.epoch, self.expected = place.epoch, place.seq + 1
         self.left.discard(place.epoch)
 
     def adopt_lower(self, epoch: int) -> None:
-        """Follow an epoch below ours, from its start; what journals keep of ours is behind us."""
+        """Follow an epoch below ours: from its start, or from where it was left.
+
+        What journals keep of ours is behind us.
+        """
         self.left.add(self.epoch)
-        self.move_to(Place(epoch, 0))
+        self.move_to(Place(epoch, self._left_at.get(epoch, 0)))
 
 
 def plan_refill(

@@ -19,7 +19,14 @@ from typing import Any, Final
 import hiredis
 import structlog
 
-from .config import CONNECTION_FAULTS, RedisConfig, Wire, backoff_delays, pack_command
+from .config import (
+    CONNECTION_FAULTS,
+    RedisConfig,
+    Wire,
+    backoff_delays,
+    is_elsewhere,
+    pack_command,
+)
 from .errors import NotPermitted, RedisUnavailable
 from .switchboard import Route, Switchboard
 
@@ -28,6 +35,7 @@ log: Final = structlog.get_logger("tickerbus.subscriber")
 IDLE_S: Final = 0.4  # a silent connection is pinged this often
 DEAD_S: Final = 1.5  # and given up when nothing at all came for this long
 ASK_AGAIN_S: Final = 2.0  # how often a refused channel is asked for again: rights may come back
+AFTER_FAILURE_S: Final = 1.0
 FAULTS: Final = (*CONNECTION_FAULTS, RedisUnavailable, hiredis.HiredisError)
 
 
@@ -51,6 +59,7 @@ class Listener:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._heard_at = self._ask_again_at = 0.0
+        self._moved = False
 
     # -- any thread
 
@@ -67,6 +76,15 @@ class Listener:
             return None
         self._thread.join(max(0.0, timeout_s))
         return self._thread.name if self._thread.is_alive() else None
+
+    def is_elsewhere(self) -> bool:
+        """Whether the Sentinels, if there are any, name another primary than this one's."""
+        return is_elsewhere(self._config, self._wire)
+
+    def reconnect(self) -> None:
+        """Resolve the address again: Redis says elsewhere that it has moved."""
+        self._moved = True
+        self._wake()
 
     def close(self) -> None:
         """Let go of the sockets. The thread has ended."""
@@ -102,9 +120,16 @@ class Listener:
                 wait_s = next(delays)
                 self._note_loss(error, wait_s)
                 self._stopping.wait(wait_s)
+            except Exception as error:  # whatever it is, everybody depends on this thread
+                log.exception("subscriber.reader_failed")
+                self._board.counters["reader_failures"] += 1
+                self._note_loss(error, AFTER_FAILURE_S)
+                self._stopping.wait(AFTER_FAILURE_S)
         self._drop_wire()
+        self._forget_confirmations()
 
     def _open(self) -> Wire:
+        self._moved = False
         if self._wire is None:
             self._wire = Wire(self._config)
             self._board.counters["reconnects"] += 1
@@ -125,6 +150,8 @@ class Listener:
 
     def _step(self, wire: Wire) -> None:
         """Wait for the socket or a request, and serve what came."""
+        if self._moved:
+            raise ConnectionResetError("this server is not the primary any more")
         if time.monotonic() >= self._ask_again_at:
             self._ask_for_refused()
         if self._outbox:
@@ -169,9 +196,11 @@ class Listener:
         self._heard_at = time.monotonic()
         board = self._board
         with board.lock:
-            for reply in board.deliver_all(wire.replies.gets):
-                self._take_other(reply)
-            board.flush()
+            try:
+                for reply in board.deliver_all(wire.replies.gets):
+                    self._take_other(reply)
+            finally:  # what was judged is handed over, whatever came after it
+                board.flush()
 
     def _take_other(self, reply: Any) -> None:
         if isinstance(reply, hiredis.ReplyError):
@@ -212,6 +241,9 @@ class Listener:
             log.warning("subscriber.connection_lost", error=str(error), wait_s=round(wait_s, 3))
             self._board.counters["connections_lost"] += 1
         self._drop_wire()
+        self._forget_confirmations()
+
+    def _forget_confirmations(self) -> None:
         with self._board.lock:
             for route in self._board.routes.values():
                 route.confirmed = False

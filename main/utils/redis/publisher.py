@@ -18,15 +18,26 @@ import hiredis
 import structlog
 
 from .batch import Batch, JournalBounds, Packer
-from .config import CONNECTION_FAULTS, RedisConfig, Wire, backoff_delays, pack_command
+from .config import (
+    CONNECTION_FAULTS,
+    RedisConfig,
+    Wire,
+    backoff_delays,
+    is_elsewhere,
+    pack_command,
+)
 from .constants import BusNames
-from .errors import Abandoned, Fenced, IllegalUse, RedisUnavailable
+from .errors import Abandoned, Fenced, IllegalUse, NotPermitted, RedisUnavailable
+from .fair_lock import FairLock
 from .functions import function_library
 from .messages import BusMessage, encode, now_rfc3339
+from .replicas import REPLICATED_WITHIN_MS, ReplicaWatch
 
 log: Final = structlog.get_logger("tickerbus.publisher")
 
 MAX_BATCH_MESSAGES: Final = 1_000
+# Answers of a server that is no primary, or not the one that the replicas follow.
+MOVED_ON: Final = ("READONLY", "NOREPLICAS", "MASTERDOWN")
 
 
 class RedisPublisher:
@@ -46,10 +57,11 @@ class RedisPublisher:
         self.counters: Counter[str] = Counter()
         self.trouble: str | None = None  # why Redis is not taking our batches, while it is not
         self._config, self._bounds = config, bounds or JournalBounds()
-        self._lock = threading.RLock()
+        self._lock = FairLock()
         self._packer: Packer | None = None
         self._pending: Batch | None = None
         self._giving_up = threading.Event()
+        self._replicas = ReplicaWatch()
         self._closed = False
         self._wire: Wire | None = Wire(config)
 
@@ -89,6 +101,7 @@ class RedisPublisher:
 
         Raises:
             RedisUnavailable: Redis did not take it, also not on a second, fresh connection.
+            NotPermitted: a kind of it; this user may not publish there.
         """
         body = message if isinstance(message, bytes) else encode(_enveloped(message, sender))
         with self._lock:
@@ -97,6 +110,8 @@ class RedisPublisher:
             except RedisUnavailable:
                 receivers = self._call("PUBLISH", channel, body)  # once more, on a new connection
         if isinstance(receivers, hiredis.ReplyError):
+            if str(receivers).startswith("NOPERM"):
+                raise NotPermitted(self._config.address, channel, receivers)
             raise RedisUnavailable(self._config.address, receivers)
         self.counters["control_messages"] += 1
         return int(receivers)
@@ -143,7 +158,7 @@ class RedisPublisher:
         finally:
             self._lock.release()
 
-    def ordered(self) -> threading.RLock:
+    def ordered(self) -> FairLock:
         """The lock under which numbers are given and written: what is published while it is held
         comes after all that was numbered before."""
         return self._lock
@@ -158,10 +173,10 @@ class RedisPublisher:
             Abandoned: `give_up` was called while Redis did not confirm.
             IllegalUse: no epoch was opened.
         """
-        with self._lock:
-            if self._packer is None:
-                raise IllegalUse("publish_batch before open_epoch: no number can be given")
-            for start in range(0, len(messages), MAX_BATCH_MESSAGES):
+        for start in range(0, len(messages), MAX_BATCH_MESSAGES):
+            with self._lock:
+                if self._packer is None:
+                    raise IllegalUse("publish_batch before open_epoch: no number can be given")
                 self._flush()
                 self._pending = self._packer.pack(messages[start : start + MAX_BATCH_MESSAGES])
                 self._flush()
@@ -176,6 +191,21 @@ class RedisPublisher:
             self._load_function()
             self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX")
 
+    def reconnect(self) -> None:
+        """Resolve the address again for what comes next: Redis says elsewhere that it has moved.
+
+        A batch that waits for Redis does so by itself.
+        """
+        if self._lock.acquire(timeout=0.5):
+            try:
+                self._drop_wire()
+            finally:
+                self._lock.release()
+
+    def is_elsewhere(self) -> bool:
+        """Whether the Sentinels, if there are any, name another primary than this one's."""
+        return is_elsewhere(self._config, self._wire)
+
     def give_up(self) -> None:
         """Let a blocked `publish_batch` end with `Abandoned`: the broker is stopping."""
         self._giving_up.set()
@@ -188,6 +218,7 @@ class RedisPublisher:
         while (batch := self._pending) is not None:
             try:
                 reply = self._exchange(batch.packed)
+                self._wait_for_replica(batch, reply)
                 trouble = None if isinstance(reply, int) else self._repair(reply)
             except RedisUnavailable as error:
                 reply, trouble = None, str(error.cause)
@@ -196,6 +227,20 @@ class RedisPublisher:
             elif trouble:
                 self._note_trouble(trouble, batch)
                 self._wait(next(delays), batch)
+
+    def _wait_for_replica(self, batch: Batch, reply: Any) -> None:
+        """An order must not be lost with the primary that alone has it: while there is a replica,
+        a batch with orders is done once that has it too, else sent again to the next primary."""
+        if not (batch.orders and self._config.sentinels and isinstance(reply, int)):
+            return
+        replicas = self._call("WAIT", 1, REPLICATED_WITHIN_MS)
+        if isinstance(replicas, hiredis.ReplyError) and str(replicas).startswith("NOPERM"):
+            replicas = 0
+        if not isinstance(replicas, int) or not self._replicas.is_kept(replicas):
+            self._drop_wire()  # promoted or demoted meanwhile? Ask again who is the primary
+            raise RedisUnavailable(self._config.address, f"no replica has the orders: {replicas}")
+        if not replicas:
+            self.counters["orders_without_replica"] += batch.orders
 
     def _confirm(self, batch: Batch, done: int) -> None:
         assert done == batch.messages, f"Redis did {done} of {batch.messages} messages"
@@ -228,7 +273,7 @@ class RedisPublisher:
         if "unction not found" in error:
             self._load_function()
             return None
-        if error.startswith("READONLY"):
+        if error.startswith(MOVED_ON):
             self._drop_wire()  # a demoted primary: resolve the address again
         return error
 

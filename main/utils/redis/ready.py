@@ -18,6 +18,7 @@ from .constants import BusNames
 
 OLDEST_SERVER: Final = (7, 0)
 _NO_OPTION: Final = "TICKERBUS-PROBE"  # an argument that no command knows
+_CONTAINERS: Final = ("FUNCTION", "PUBSUB")  # commands whose second word says what they do
 _PROBE: Final = "_PROBE"  # stands for a ticker; no ticker can be called so
 _PROBE_MESSAGE: Final = '{"type":"probe"}'  # readers ignore types that they do not know
 
@@ -29,15 +30,16 @@ class Need(NamedTuple):
     on: str
 
 
-def check_broker_redis(client: redis.Redis, names: BusNames) -> list[str]:
-    """What keeps the broker from working here; empty if nothing does.
+def check_broker_redis(client: redis.Redis, names: BusNames, *, secured: bool = False) -> list[str]:
+    """What keeps the broker from working here; empty if nothing does. `secured`: clients register
+    on channels of their own.
 
     Raises:
         redis.ConnectionError, redis.TimeoutError: Redis does not answer.
     """
     return [
         *_server_problems(client, writes=True),
-        *_right_problems(client, "the broker", _broker_needs(names)),
+        *_right_problems(client, "the broker", _broker_needs(names, secured)),
     ]
 
 
@@ -60,7 +62,8 @@ def _server_problems(client: redis.Redis, *, writes: bool) -> list[str]:
     try:
         info: dict[str, Any] = client.info()
     except redis.ResponseError as error:
-        return [f"The server could not be checked ({error}): grant +info to this user."]
+        grant = f"The server could not be checked ({error}): grant +info to this user."
+        return [grant] if writes else []
     problems = [_cluster_problem(info)]
     if writes:
         problems += [_version_problem(info), _memory_problem(info), _replica_problem(info)]
@@ -111,10 +114,10 @@ def _cluster_problem(info: dict[str, Any]) -> str | None:
 # -- the user's rights
 
 
-def _broker_needs(names: BusNames) -> list[Need]:
+def _broker_needs(names: BusNames, secured: bool) -> list[Need]:
     log, order_log = names.TICKER_LOG + _PROBE, names.ORDER_LOG + _PROBE
     strings = (names.BROKER_EPOCH, names.BROKER_BATCH, names.BROKER_LEADER, names.BROKER_RECONCILED)
-    leases = names.BROKER_LEASES
+    leases, every_client = names.BROKER_LEASES, names.get_client_registration_channel("*")
     return [
         *(Need(("GET", key), key) for key in strings),
         *(Need(("SET", key, "0", _NO_OPTION), key) for key in strings),
@@ -137,6 +140,9 @@ def _broker_needs(names: BusNames) -> list[Need]:
         *_publishes(names.TICKER_UPDATES, names.TICKER_QUOTES, names.TICKER_BARS, each_ticker=True),
         *_publishes(names.BROKER_STATUS, names.BROKER_REGISTRATION_REPLIES),
         Need(("SUBSCRIBE", names.BROKER_REGISTRATION), names.BROKER_REGISTRATION),
+        *([Need(("PSUBSCRIBE", every_client), every_client)] if secured else []),
+        Need(("PUBSUB", "NUMSUB"), "the server's channels"),
+        Need(("SCAN", "0", "COUNT", "0"), "the keys"),
     ]
 
 
@@ -172,7 +178,8 @@ def _right_problems(client: redis.Redis, who: str, needs: list[Need]) -> list[st
     problems = []
     for need in needs:
         if refused := refusal(client, need):
-            verb = " ".join(need.command[:2]) if need.command[0] == "FUNCTION" else need.command[0]
+            words = 2 if need.command[0] in _CONTAINERS else 1
+            verb = " ".join(need.command[:words])
             problems.append(
                 f"This user may not run {verb} on {need.on} ({refused}): {who} needs that right, "
                 "grant it with ACL SETUSER."
@@ -202,23 +209,31 @@ def _dry_run(client: redis.Redis) -> Refusal | None:
 
 
 def _attempt(client: redis.Redis, need: Need) -> str | None:
-    if need.command[0] == "SUBSCRIBE":
-        return _attempt_subscribe(client, need.command[1])
+    if need.command[0] in ("SUBSCRIBE", "PSUBSCRIBE"):
+        return _attempt_subscribe(client, *need.command)
+    if need.command[0] == "EXEC":
+        return _attempt_transaction(client)
     try:
-        if need.command[0] == "EXEC":
-            cast(Any, client.pipeline(transaction=True)).ping().execute()
-        else:
-            _run(client, *need.command)
-    except (redis.exceptions.NoPermissionError, redis.exceptions.ExecAbortError) as error:
+        _run(client, *need.command)
+    except redis.exceptions.NoPermissionError as error:
         return str(error)
     except redis.ResponseError:
         pass  # allowed, and then refused for what the arguments say
     return None
 
 
-def _attempt_subscribe(client: redis.Redis, channel: str) -> str | None:
+def _attempt_transaction(client: redis.Redis) -> str | None:
+    try:
+        cast(Any, client.pipeline(transaction=True)).ping().execute()
+    except redis.ResponseError as error:
+        return str(error)  # MULTI is refused, or EXEC
+    return None
+
+
+def _attempt_subscribe(client: redis.Redis, verb: str, channel: str) -> str | None:
     with cast(Any, client).pubsub() as pubsub:
-        pubsub.subscribe(channel)
+        # By redis-py's own methods: it reads no reply of a command that it does not know to be one.
+        (pubsub.psubscribe if verb == "PSUBSCRIBE" else pubsub.subscribe)(channel)
         try:
             pubsub.get_message(timeout=1.0)
         except redis.exceptions.NoPermissionError as error:

@@ -9,6 +9,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -23,14 +24,18 @@ from .switchboard import Switchboard
 log: Final = structlog.get_logger("tickerbus.subscriber")
 
 TICK_S: Final = 0.8  # a ticker that was silent between two ticks is compared with its journal
+AFTER_FAILURE_S: Final = 1.0
 MAP_FRESH_S: Final = 1.5  # the heartbeat's map of numbers says the same for less
 
 
 class Refiller:
     """Serves refill requests until it is told to stop."""
 
-    def __init__(self, journal: Journal, board: Switchboard) -> None:
-        self._journal, self._board = journal, board
+    def __init__(
+        self, journal: Journal, board: Switchboard, each_tick: Callable[[], None] = lambda: None
+    ) -> None:
+        """`each_tick` is called in the refill thread, now and then."""
+        self._journal, self._board, self._each_tick = journal, board, each_tick
         self._requests: queue.SimpleQueue[Feed | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -84,6 +89,7 @@ class Refiller:
             try:
                 if time.monotonic() >= next_tick:
                     next_tick = time.monotonic() + TICK_S
+                    self._each_tick()
                     self._compare_silent_tickers()
                 if feed is not None:
                     self._serve(feed)
@@ -93,6 +99,12 @@ class Refiller:
                 if feed is not None:
                     self._requests.put(feed)
                 self._stopping.wait(next(self._delays))
+            except Exception:  # whatever it is, every feed that lacks something waits for us
+                log.exception("subscriber.refill_failed")
+                self._board.counters["refill_failures"] += 1
+                if feed is not None:
+                    self._requests.put(feed)
+                self._stopping.wait(AFTER_FAILURE_S)
 
     def _serve(self, feed: Feed) -> None:
         with self._board.lock:
@@ -111,9 +123,10 @@ class Refiller:
             feed.outlet.flush()
 
     def _read(self, feed: Feed, made: Round) -> Refill:
-        if not feed.journalled or feed.symbol is None:
+        symbol = feed.delivery.symbol
+        if not feed.journalled or symbol is None:
             return Refill([], True)
-        return self._journal.refill(feed.symbol, made.place, made.limit, made.left)
+        return self._journal.refill(symbol, made.place, made.limit, made.left)
 
     def _compare_silent_tickers(self) -> None:
         """A lost last message shows in no later number. The heartbeat's map tells of it; without
@@ -123,13 +136,13 @@ class Refiller:
             silent = [feed for feed in board.feeds() if feed.is_silent_since_last_tick()]
             if time.monotonic() - board.map_heard_at < MAP_FRESH_S:
                 return
-        symbols = sorted({feed.symbol for feed in silent if feed.symbol is not None})
+        symbols = sorted({feed.delivery.symbol or "" for feed in silent})
         if not symbols:
             return
         tops = dict(zip(symbols, self._journal.tops(symbols), strict=True))
         with board.lock:
             for feed in silent:
-                top = tops.get(feed.symbol or "")
+                top = tops.get(feed.delivery.symbol or "")
                 if top is not None and not feed.closed:
                     feed.hint(top)
 

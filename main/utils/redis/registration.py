@@ -21,6 +21,7 @@ from .subscriber import RedisSubscriber
 log: Final = structlog.get_logger("tickerbus.registration")
 
 ASK_AGAIN_S: Final = 0.25  # while nobody listens
+UNREGISTER_S: Final = 2.0  # how long a keeper that ends waits for an answer
 RETRY_S: Final = 2.0  # how soon a keeper repeats a renewal that nobody answered
 
 DataKind = Literal["trades", "quotes", "bars"]
@@ -70,6 +71,7 @@ class RegistrationClient:
         )
         self._answered = threading.Condition()
         self._replies: dict[str, RegistrationReply | None] = {}
+        self._interrupts = 0
         # Subscribed before the first request, so no reply can be missed.
         self.subscriber.subscribe(names.BROKER_REGISTRATION_REPLIES, self._on_reply)
         try:
@@ -91,6 +93,7 @@ class RegistrationClient:
 
     def close(self) -> None:
         """Close the connections. What is registered stays until its lease ends."""
+        self.interrupt()
         self.subscriber.close()
         self._publisher.close()
 
@@ -118,6 +121,12 @@ class RegistrationClient:
             NoBroker, RedisUnavailable: as `register`.
         """
         return self._ask("unsubscribe", list(tickers), None, None, timeout_s)
+
+    def interrupt(self) -> None:
+        """Let calls that wait for a reply end now, with `NoBroker`."""
+        with self._answered:
+            self._interrupts += 1
+            self._answered.notify_all()
 
     def _ask(
         self,
@@ -151,11 +160,14 @@ class RegistrationClient:
     def _answers(
         self, requests: list[RegistrationRequest], ids: list[str], timeout_s: float
     ) -> list[RegistrationReply]:
-        deadline = time.monotonic() + timeout_s
-        heard = all(self._publish(request, deadline) for request in requests)
+        deadline, interrupts = time.monotonic() + timeout_s, self._interrupts
+        heard = all(self._publish(request, deadline, interrupts) for request in requests)
         with self._answered:
             self._answered.wait_for(
-                lambda: all(self._replies[request_id] is not None for request_id in ids),
+                lambda: (
+                    self._interrupts != interrupts
+                    or all(self._replies[request_id] is not None for request_id in ids)
+                ),
                 # Who was not heard by anybody will not be answered.
                 max(0.0, deadline - time.monotonic()),
             )
@@ -166,12 +178,15 @@ class RegistrationClient:
             raise NoBroker(missing, heard, timeout_s)
         return cast(list[RegistrationReply], replies)
 
-    def _publish(self, request: RegistrationRequest, deadline: float) -> bool:
+    def _publish(self, request: RegistrationRequest, deadline: float, interrupts: int) -> bool:
         """Publish until somebody hears it; False if nobody did before the deadline."""
         while not self._publisher.publish(self._channel, request):
             if time.monotonic() + ASK_AGAIN_S > deadline:
                 return False
-            time.sleep(ASK_AGAIN_S)  # a broker that is just starting will listen soon
+            self._publisher.reconnect()  # nobody hears it there: perhaps Redis has moved
+            with self._answered:  # a broker that is just starting will listen soon
+                if self._answered.wait_for(lambda: self._interrupts != interrupts, ASK_AGAIN_S):
+                    return False
         return True
 
     def _on_reply(self, reply: object) -> None:
@@ -209,22 +224,32 @@ class LeaseKeeper:
         self._thread = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
 
     def start(self) -> None:
-        """Register at once, in the keeper's thread, and go on renewing."""
+        """Register at once, in the keeper's thread, and go on renewing.
+
+        Raises:
+            RedisUnavailable: the heartbeat's channel was not confirmed; nothing was started.
+        """
         status_channel = self._client.subscriber.names.BROKER_STATUS
         self._client.subscriber.subscribe(status_channel, self._on_status)
         self._thread.start()
 
     def stop(self, unregister: bool = True, timeout_s: float = 5.0) -> bool:
-        """End the thread, and let go of the tickers. False if the thread would not end in time."""
+        """End the thread, and let go of the tickers. False if the thread would not end in time.
+
+        Who cannot be told is not waited for long: the lease ends by itself.
+        """
         deadline = time.monotonic() + timeout_s
         self._stopping = True
         self._wake.set()
+        self._client.interrupt()
         bus = self._client.subscriber
         bus.unsubscribe(bus.names.BROKER_STATUS, self._on_status)
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
         if unregister:
             try:
-                self._client.unregister(self.tickers, max(0.5, deadline - time.monotonic()))
+                left_s = min(UNREGISTER_S, max(0.1, deadline - time.monotonic()))
+                self._client.unregister(self.tickers, left_s)
             except (NoBroker, RedisUnavailable) as error:
                 log.warning("lease.not_returned", tickers=self.tickers, error=str(error))
         return not self._thread.is_alive()
@@ -235,7 +260,8 @@ class LeaseKeeper:
             self._wake.wait(self._lease_s / 3 if self._renew() else RETRY_S)
 
     def _renew(self) -> bool:
-        timeout_s = min(5.0, max(1.0, self._lease_s / 3))
+        # A broker may take 5 s to learn the outcome.
+        timeout_s = min(6.0, max(1.0, self._lease_s / 3))
         try:
             replies = self._client.register(self.tickers, self._lease_s, self._data, timeout_s)
         except (NoBroker, RedisUnavailable) as error:

@@ -16,6 +16,7 @@ import structlog
 
 from .config import RedisConfig
 from .constants import BusNames
+from .delivery import Delivery
 from .errors import IllegalUse, RedisUnavailable
 from .feed import Feed, Shared
 from .journal import Found, Journal
@@ -29,6 +30,7 @@ from .switchboard import Switchboard
 log: Final = structlog.get_logger("tickerbus.subscriber")
 
 DEFAULT_CAPACITY: Final = 10_000
+HEARTBEAT_MISSED_S: Final = 1.5
 LIVE: Final = Start.live()
 
 
@@ -49,7 +51,7 @@ class RedisSubscriber:
         self._board = Switchboard(self.names)
         self._journal = Journal(config, self.names)  # for callers' threads
         self._refill_journal = Journal(config, self.names)
-        self._refiller = Refiller(self._refill_journal, self._board)
+        self._refiller = Refiller(self._refill_journal, self._board, self._follow_primary)
         self._listener = Listener(config, self._board)
         self._shared = Shared(counters=self._board.counters, request_refill=self._refiller.request)
         self._listening = self._closed = False
@@ -69,6 +71,12 @@ class RedisSubscriber:
     def ping(self) -> bool:
         """Whether Redis answers now."""
         return self._journal.ping()
+
+    def reconnect(self) -> None:
+        """Resolve the address again, as after a lost connection: Redis has moved."""
+        self._listener.reconnect()
+        for journal in (self._journal, self._refill_journal):
+            journal.close()  # it opens again by itself
 
     def last(self, ticker: str) -> PriceMessage | None:
         """The last price: the newest trade that may set it; None if the journal has none.
@@ -158,7 +166,7 @@ class RedisSubscriber:
                 raise IllegalUse("start_listening: closed, or listening already")
             board = self._board
             for feed in [f for f in board.feeds() if f.journalled and not f.placed]:
-                _place(feed, self._journal.find(feed.symbol or "", feed.start))
+                _place(feed, self._journal.find(feed.delivery.symbol or "", feed.start))
             with board.lock:
                 for feed in board.feeds():
                     feed.restart()
@@ -177,14 +185,15 @@ class RedisSubscriber:
         Returns the names of threads that would not end within `timeout_s`: a handler that blocks.
         """
         deadline = time.monotonic() + timeout_s
+        if not self._listening:  # also for a handler, while another thread waits for its end
+            return []
         with self._lifecycle:
-            if not self._listening:
+            if not self._end_listening():
                 return []
             stuck = [self._listener.stop(deadline - time.monotonic())]
             self._refiller.settle((deadline - time.monotonic()) / 2)
             stuck.append(self._refiller.stop(deadline - time.monotonic()))
             with self._board.lock:
-                self._listening = False
                 outlets = self._board.outlets + self._board.retired
             for outlet in outlets:
                 outlet.end_when_empty()
@@ -204,6 +213,20 @@ class RedisSubscriber:
             self._refill_journal.close()
 
     # -- private
+
+    def _end_listening(self) -> bool:
+        """From here on nothing is asked of Redis, and nobody waits for its answer."""
+        with self._board.lock:
+            was_listening, self._listening = self._listening, False
+            self._board.changed.notify_all()
+        return was_listening
+
+    def _follow_primary(self) -> None:
+        """With Sentinels: a demoted primary takes a while to cut us off; where no heartbeat comes,
+        look whether there is another by now. Called in the refill thread."""
+        silent_s = time.monotonic() - self._board.heartbeat_at
+        if silent_s > HEARTBEAT_MISSED_S and self._listener.is_elsewhere():
+            self.reconnect()
 
     def _journalled_symbol(self, channel: str, start: Start) -> str | None:
         if not self._board.is_journalled(channel):
@@ -231,15 +254,9 @@ class RedisSubscriber:
             raise IllegalUse(f"{outlet.name} is subscribed to {channel} already")
         if route.symbol is None and decode is None:
             decode = self._board.plain_decode()
-        feed = Feed(
-            channel,
-            outlet,
-            self._shared,
-            symbol=route.symbol,
-            journalled=symbol is not None,
-            decode=decode,
-            start=start,
-        )
+        counters = self._board.counters
+        delivery = Delivery(channel, outlet, counters, symbol=route.symbol, decode=decode)
+        feed = Feed(delivery, self._shared, journalled=symbol is not None, start=start)
         route.add(feed)
         outlet.feeds += 1
         return feed
@@ -257,7 +274,8 @@ class RedisSubscriber:
 
     def _join_route(self, feed: Feed) -> None:
         """Ask Redis for the feed's channel, and wait for the answer. The board's lock is held."""
-        route = self._board.route(feed.channel)
+        channel = feed.delivery.channel
+        route = self._board.route(channel)
         feed.outlet.start()
         self._hear_heartbeats()
         if route.confirmed:
@@ -265,9 +283,9 @@ class RedisSubscriber:
         elif not route.asked:
             self._listener.ask("SUBSCRIBE", [route])
         try:
-            self._await([feed.channel])
+            self._await([channel])
         except Exception:
-            gone = self._board.remove(feed.channel, feed.outlet.handler)
+            gone = self._board.remove(channel, feed.outlet.handler)
             self._listener.ask("UNSUBSCRIBE", [gone] if gone else [])
             raise
 
@@ -283,9 +301,13 @@ class RedisSubscriber:
         """Wait until Redis has answered for all channels. The board's lock is held."""
         routes = [self._board.route(channel) for channel in channels]
         self._board.changed.wait_for(
-            lambda: all(route.confirmed or route.refused for route in routes),
+            lambda: (
+                not self._listening or all(route.confirmed or route.refused for route in routes)
+            ),
             self._confirm_timeout_s,
         )
+        if not self._listening:
+            return  # stopped meanwhile: it will be asked for when listening begins again
         for route in routes:
             if not route.confirmed:
                 raise route.refused or RedisUnavailable(

@@ -74,7 +74,7 @@ class Switchboard:
         self.outlets: list[Outlet] = []
         self.retired: list[Outlet] = []  # fed by nothing any more, but perhaps not yet empty
         self.heard_epoch: int | None = None  # of the last heartbeat
-        self.map_heard_at = float("-inf")
+        self.heartbeat_at = self.map_heard_at = float("-inf")
         self._touched: list[Outlet] = []
         self._status_key = names.BROKER_STATUS.encode()
 
@@ -172,7 +172,7 @@ class Switchboard:
                 and not outlet.full
             ):
                 tracker.expected += 1
-                feed.last = message
+                feed.delivery.last = message
                 outlet.staged.append(message)
             else:
                 feed.take(Entry(message, payload, message))
@@ -204,10 +204,11 @@ class Switchboard:
             if outlet.room <= 0:
                 self.counters["queue_full_dropped"] += 1
                 continue
-            assert feed.decode is not None
+            decode = feed.delivery.decode
+            assert decode is not None
             if not outlet.staged:
                 self._touched.append(outlet)
-            outlet.staged.append(Undecoded(channel.decode(), payload, feed.decode))
+            outlet.staged.append(Undecoded(channel.decode(), payload, decode))
 
     def _hear_heartbeat(self, payload: bytes) -> None:
         try:
@@ -215,6 +216,7 @@ class Switchboard:
         except msgspec.DecodeError:
             return
         self.heard_epoch = heartbeat.epoch
+        self.heartbeat_at = time.monotonic()
         if heartbeat.tickers is None:
             return
         self.map_heard_at = time.monotonic()

@@ -36,17 +36,28 @@ def quiet_market(**streams: object) -> LocalAlpaca:
 
 
 @pytest.fixture
-def start_broker(sim: LocalAlpaca, redis_config: RedisConfig) -> Iterator[StartBroker]:
-    """`start_broker(**settings)`; ended with the test, if the test did not."""
+def new_broker(sim: LocalAlpaca, redis_config: RedisConfig) -> Iterator[StartBroker]:
+    """`new_broker(**settings)`, not started; ended with the test, if the test did not."""
     with ExitStack() as stack:
 
-        def start(alpaca: LocalAlpaca = sim, **settings: object) -> AlpacaBroker:
+        def make(alpaca: LocalAlpaca = sim, **settings: object) -> AlpacaBroker:
             broker = AlpacaBroker(broker_config(redis_config, alpaca.address, **settings))
             stack.callback(lambda: broker.state == "STOPPED" or broker.stop())
-            broker.start()
             return broker
 
-        yield start
+        yield make
+
+
+@pytest.fixture
+def start_broker(new_broker: StartBroker) -> StartBroker:
+    """The same, started."""
+
+    def start(*alpaca: LocalAlpaca, **settings: object) -> AlpacaBroker:
+        broker = new_broker(*alpaca, **settings)
+        broker.start()
+        return broker
+
+    return start
 
 
 @pytest.fixture

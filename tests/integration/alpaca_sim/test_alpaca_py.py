@@ -299,11 +299,15 @@ def test_every_channel_of_the_crypto_stream_is_parsed(make_sim: MakeSim) -> None
         sim.quote("BTC/USD", 95_000.0, 95_001.0, bid_size=0.5, ask_size=0.25)
         sim.trade("BTC/USD", 95_000.5, 0.001)
         sim.faults.step_clock(60.0)
-        eventually(lambda: seen.has("trades", "quotes", "bars", "daily_bars"), "the messages")
+        expected = ("trades", "quotes", "bars", "daily_bars", "orderbooks")
+        eventually(lambda: seen.has(*expected), f"all of {expected}")
         for name in names[1:]:
             getattr(stream, f"unsubscribe_{name}")("BTC/USD")
         eventually(lambda: list(sim.connections()[0].subscriptions) == ["trades"])
     assert seen.by_name["quotes"][0].ask_size == 0.25
+    book = seen.by_name["orderbooks"][0]
+    assert isinstance(book, data_models.Orderbook)
+    assert (book.bids[0].price, book.asks[0].size) == (95_000.0, 0.25)
 
 
 def test_the_trading_stream_parses_an_orders_life(sim: LocalAlpaca) -> None:

@@ -62,6 +62,17 @@ def test_u2_a_frozen_connection_answers_no_ping_and_loses_nothing_when_thawed(
         assert pong.wait(5)
 
 
+def test_u2_the_slot_of_a_frozen_connection_is_reaped_after_a_while(make_sim: MakeSim) -> None:
+    sim = make_sim(streams={"zombie_slot_s": 0.2})
+    with following(sim, "AAPL"):
+        sim.faults.freeze("iex")
+        with StreamClient(sim.data_stream_url, sign_in=False) as client:
+            client.receive()
+            assert client.auth()["code"] == 406
+            eventually(lambda: client.auth()["T"] == "success")
+        sim.faults.heal()
+
+
 def test_u3_a_mute_connection_still_answers_pings(sim: LocalAlpaca) -> None:
     with following(sim, "AAPL") as client:
         sim.faults.mute("iex")
@@ -231,6 +242,18 @@ def test_u14_nobody_listens_for_a_while(sim: LocalAlpaca) -> None:
 def test_u14_a_tls_client_fails_at_the_handshake(sim: LocalAlpaca) -> None:
     with pytest.raises(OSError):  # noqa: PT011  (ssl.SSLError, or the reset that follows)
         StreamClient(sim.data_stream_url.replace("ws://", "wss://"))
+
+
+@pytest.mark.parametrize("seconds", [-3600.0, 3600.0])
+def test_u15_a_walk_goes_on_when_the_clock_steps(make_sim: MakeSim, seconds: float) -> None:
+    sim = make_sim(market={"rates": {"AAPL": 200.0}}, data_rest_limit=1)
+    with following(sim, "AAPL") as client:
+        before = client.take(5)[-1]["t"]
+        sim.faults.step_clock(seconds)
+        client.until(lambda got: any((m["t"] < before) == (seconds < 0) for m in got))
+        count = sim.oracle.serial("AAPL")
+        client.take(5)
+        assert sim.oracle.serial("AAPL") < count + 1_000
 
 
 def test_u15_the_clock_steps(sim: LocalAlpaca) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,7 +18,7 @@ import pytest
 import requests
 from websockets.exceptions import ConnectionClosed
 
-from main.alpaca_sim import LocalAlpaca, SimAddress
+from main.alpaca_sim import LocalAlpaca, SimAddress, SimConfig
 
 from .conftest import MakeSim
 from .stream_client import DEADLINE_S, StreamClient, eventually
@@ -88,6 +89,23 @@ def test_a_taken_port_is_an_os_error(make_sim: MakeSim) -> None:
     sim = make_sim()
     with pytest.raises(OSError, match="in use"):
         make_sim(port=sim.address.port)
+
+
+@pytest.mark.parametrize("field", ["scenario", "replay"])
+def test_a_bad_file_is_told_at_the_start_and_leaves_nothing_open(
+    tmp_path: Path, field: str
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("steps: [{do: dance}]", encoding="utf-8")
+    config = SimConfig(replay_waits=False, **{field: str(path)})  # type: ignore[arg-type]
+    sim = LocalAlpaca(config)
+    with pytest.raises(ValueError, match=r"dance|not JSON"):
+        sim.start()
+    sim.stop()
+
+
+def test_the_address_says_which_hours_the_market_keeps(sim: LocalAlpaca) -> None:
+    assert sim.address.session == "virtual session, always open"
 
 
 def test_it_listens_on_the_loopback_only(sim: LocalAlpaca) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from main.alpaca_sim import LocalAlpaca
 
 from .conftest import MakeSim
-from .stream_client import StreamClient, eventually
+from .orders_client import OrdersClient
+from .stream_client import DEADLINE_S, StreamClient, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -125,6 +127,15 @@ def test_quotes_statuses_corrections_and_cancels_arrive(sim: LocalAlpaca) -> Non
     assert (got["sH"]["rc"], got["sT"]["sm"]) == ("T1", "Trading Resumption")
     assert (got["c"]["op"], got["c"]["cp"]) == (100.01, 99.5)
     assert (got["x"]["p"], got["x"]["a"]) == (100.02, "C")
+
+
+def test_quote_sizes_can_be_round_lots_on_the_stream(make_sim: MakeSim) -> None:
+    sim = make_sim(streams={"quote_size_unit": "round_lots"})
+    with StreamClient(sim.data_stream_url) as client:
+        client.subscribe(quotes=["AAPL"])
+        sim.quote("AAPL", 100.0, 100.02, bid_size=300, ask_size=1200)
+        [quote] = client.take(1)
+    assert (quote["bs"], quote["as"]) == (3, 12)
 
 
 def test_a_wildcard_brings_every_ticker(make_sim: MakeSim) -> None:
@@ -309,6 +320,56 @@ def test_twenty_tickers_walk_at_their_rate_inside_their_quotes(make_sim: MakeSim
     assert {m["S"] for m in got} == set(symbols)
     times = [m["t"] for m in got if m["T"] == "t" and m["S"] == "AAPL"]
     assert all(a.to_unix_nano() < b.to_unix_nano() for a, b in pairwise(times))
+
+
+def test_iex_shows_its_own_trades_and_sip_all_of_them(make_sim: MakeSim) -> None:
+    sim = make_sim(market={"exchanges": ("V", "Q", "P")})
+    with StreamClient(sim.data_stream_url) as iex, StreamClient(sim.stream_url("sip")) as sip:
+        iex.subscribe(trades=["AAPL"])
+        sip.subscribe(trades=["AAPL"])
+        sim.burst("AAPL", 100)
+        everything = sip.take(100)
+        assert {m["x"] for m in everything} == {"V", "Q", "P"}
+        own = [m["i"] for m in everything if m["x"] == "V"]
+        assert [m["i"] for m in iex.take(len(own))] == own
+
+
+def test_a_quiet_client_that_answers_pings_stays(make_sim: MakeSim) -> None:
+    sim = make_sim(streams={"pong_timeout_s": 0.5})
+    with StreamClient(sim.data_stream_url) as client:
+        client.subscribe(trades=["AAPL"])
+        assert client.silent_for(1.2)
+        sim.trade("AAPL", 101.0)
+        assert client.take(1)
+
+
+def test_a_client_that_answers_no_ping_is_cut(make_sim: MakeSim) -> None:
+    sim = make_sim(streams={"pong_timeout_s": 0.15})
+    request = (
+        f"GET /v2/iex HTTP/1.1\r\nHost: 127.0.0.1:{sim.address.port}\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", sim.address.port), DEADLINE_S) as raw:
+        raw.sendall(request.encode())
+        eventually(sim.connections, "the upgrade")
+        eventually(lambda: not sim.connections(), "the cut")
+
+
+def test_the_trading_stream_can_be_limited_with_http_429(make_sim: MakeSim) -> None:
+    sim = make_sim(trading_connection_limit=1)
+    with OrdersClient(sim), pytest.raises(InvalidStatus) as refused:
+        OrdersClient(sim)
+    assert refused.value.response.status_code == 429
+
+
+def test_delayed_sip_holds_everything_back(sim: LocalAlpaca) -> None:
+    with StreamClient(sim.stream_url("delayed_sip")) as client:
+        client.subscribe(trades=["AAPL"])
+        sim.trade("AAPL", 101.0)
+        assert client.silent_for(0.1)
+        sim.faults.step_clock(901.0)
+        assert client.take(1)[0]["p"] == 101.0
 
 
 def test_a_stop_closes_every_connection_and_leaves_no_thread(make_sim: MakeSim) -> None:

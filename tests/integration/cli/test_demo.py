@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -104,7 +105,14 @@ def test_the_table_lives_in_a_terminal_and_ctrl_c_ends_it(person: Person) -> Non
     )
     os.close(terminal)
     try:
-        shown = _read_screen(screen, lambda text: "fill" in text and "RUNNING" in text)
+        shown = _read_screen(
+            screen,
+            lambda text: (
+                process.poll() is not None
+                or bool("RUNNING" in text and re.search("(new|fill) (buy|sell)", text))
+            ),
+        )
+        assert process.poll() is None, shown
         os.write(screen, b"\x03")
         asked_at = time.monotonic()
         shown += _read_screen(screen, lambda _: process.poll() is not None)
@@ -127,8 +135,7 @@ def _take_terminal() -> None:
     termios.tcsetwinsize(0, (40, 130))
 
 
-def _read_screen(screen: int, is_enough: object) -> str:
-    assert callable(is_enough)
+def _read_screen(screen: int, is_enough: Callable[[str], bool]) -> str:
     os.set_blocking(screen, False)
     text = ""
     deadline = time.monotonic() + PATIENCE_S

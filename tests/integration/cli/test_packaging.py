@@ -122,28 +122,24 @@ def test_public_names_load_without_the_broker_and_alpacas_libraries(
     assert told.stdout == "[] []\n"
 
 
-def test_the_readmes_consumer_gets_prices_beside_a_main_py(
+def test_the_readmes_consumer_and_an_example_get_prices_beside_a_main_py(
     stranger: Person, python: Path, tmp_path: Path
 ) -> None:
+    shutil.copy(ROOT / "examples" / "print_ticker.py", tmp_path)
     redis_port = free_port()
     up = stranger.starts(
         f"up --tickers AAPL --rate 20 --redis-port {redis_port} --sim-port {free_port()}"
     )
     read_until(up, "Ctrl-C ends it")
-    consumer = subprocess.Popen(
-        [str(python), str(_readme_consumer(tmp_path))],
-        cwd=tmp_path,
-        env={**stranger.environment, "REDIS_URL": f"redis://127.0.0.1:{redis_port}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        line = read_until(consumer, "AAPL")
-        assert re.fullmatch(r"AAPL [\d.]+ \d+\n", line)
-    finally:
-        consumer.kill()
-        consumer.communicate(timeout=PATIENCE_S)
+    stranger.environment["REDIS_URL"] = f"redis://127.0.0.1:{redis_port}"
+    for script in (_readme_consumer(tmp_path), tmp_path / "print_ticker.py"):
+        stranger.program = [str(python), str(script)]
+        consumer = stranger.starts("AAPL")
+        try:
+            assert re.search(r"AAPL +[\d.]+ .*\d+\n", read_until(consumer, "AAPL"))
+        finally:
+            consumer.kill()
+            consumer.communicate(timeout=PATIENCE_S)
     assert interrupt(up).code == 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
+from main.alpaca_sim import LocalAlpaca, SimConfig, StreamRules
 from main.embedded_valkey import EmbeddedValkey
 from main.stack import local_alpaca_environment
 
@@ -184,20 +185,43 @@ def test_the_broker_alone_runs_until_it_is_asked_to_end(
     assert interrupt(sim).code == 0
 
 
-@pytest.mark.parametrize("command", ["broker", "scale-t run --ticker AAPL --max-position 10"])
+@pytest.mark.parametrize(
+    "command",
+    ["broker", "scale-t run --ticker AAPL --max-position 10", "demo --plain --tickers AAPL"],
+)
 def test_wrong_keys_are_one_message_and_exit_code_3(
     person: Person, own_valkey: EmbeddedValkey, command: str
 ) -> None:
     person.environment["REDIS_URL"] = f"redis://127.0.0.1:{own_valkey.port}"
-    sim = person.starts(f"sim --port {free_port()}")
-    keys = _exports(read_until(sim, "ALPACA_TRADING_URL"))
-    refused = person.types(command, **{**keys, "ALPACA_API_SECRET": "wrong-one"})
+    with LocalAlpaca(SimConfig()) as alpaca:
+        keys = local_alpaca_environment(alpaca.address.port, secret="wrong-one")
+        refused = person.types(command, **keys)
     assert refused.code == 3
     assert re.search(r"Alpaca (refuses|does not accept) these keys", refused.err)
     assert "check" in refused.err.lower()
     assert "Traceback" not in refused.err
     assert "wrong-one" not in refused.out + refused.err
-    assert interrupt(sim).code == 0
+
+
+def test_a_feed_that_the_plan_lacks_is_one_message_exit_code_3_and_the_state_refused(
+    person: Person, own_valkey: EmbeddedValkey
+) -> None:
+    person.environment["REDIS_URL"] = f"redis://127.0.0.1:{own_valkey.port}"
+    bus = redis.Redis(port=own_valkey.port, socket_timeout=5)
+    with (
+        LocalAlpaca(SimConfig(streams=StreamRules(refused_feeds=("iex",)))) as alpaca,
+        bus.pubsub(ignore_subscribe_messages=True) as channel,  # type: ignore[no-untyped-call]
+    ):
+        channel.subscribe("BROKER_STATUS")
+        channel.get_message(timeout=5)  # the confirmation
+        refused = person.types("broker", **local_alpaca_environment(alpaca.address.port))
+        states = set()
+        while (message := channel.get_message(timeout=1)) is not None:
+            states.add(json.loads(message["data"])["state"])
+    assert refused.code == 3
+    assert refused.out.startswith("PAPER account …")
+    assert "its plan has ALPACA_DATA_FEED=iex" in refused.err
+    assert "REFUSED" in states
 
 
 def _exports(printed: str) -> dict[str, str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from alpaca.trading.client import TradingClient
+from alpaca.trading.enums import OrderSide, TimeInForce
+from alpaca.trading.requests import LimitOrderRequest
 
 from main.alpaca_sim import LocalAlpaca, MarketRules, SimConfig, StreamRules
 from main.alpaca_sim.venue_config import VenueConfig
@@ -76,6 +78,19 @@ class AccountOrders:
 
     def close(self) -> None:
         self.client._session.close()
+
+    def buy(self, name: str, limit_price: float, qty: int = 10) -> None:
+        """An order named like one of scale_t's, but not sent by the one under test."""
+        self.client.submit_order(
+            LimitOrderRequest(
+                symbol="AAPL",
+                qty=qty,
+                side=OrderSide.BUY,
+                time_in_force=TimeInForce.DAY,
+                limit_price=limit_price,
+                client_order_id=f"scale-t:AAPL:{name}",
+            )
+        )
 
     def all(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.client.get("/orders", {"status": "all", "limit": 500})

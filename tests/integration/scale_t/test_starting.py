@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from alpaca.trading.enums import OrderSide, TimeInForce
-from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
+from alpaca.trading.requests import MarketOrderRequest
 
 from main.alpaca_sim import LocalAlpaca
-from main.scale_t import ScaleTConfig, run_scale_t
+from main.scale_t import ScaleTConfig, run_scale_t, service
 from main.settings import Settings
+from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
-from tests.integration.scale_t.conftest import AccountOrders
+from tests.integration.scale_t.conftest import AccountOrders, RunningScaleT
 from tests.integration.scale_t.stand_in_broker import StandInBroker
 
 pytestmark = pytest.mark.integration
-
-
-def buy(orders: AccountOrders, name: str, limit_price: float, qty: int = 10) -> None:
-    """An entry as an earlier run left it behind."""
-    orders.client.submit_order(
-        LimitOrderRequest(
-            symbol="AAPL",
-            qty=qty,
-            side=OrderSide.BUY,
-            time_in_force=TimeInForce.DAY,
-            limit_price=limit_price,
-            client_order_id=f"scale-t:AAPL:{name}",
-        )
-    )
 
 
 def test_a_restart_doubles_nothing_and_goes_on(
@@ -54,7 +42,7 @@ def test_what_was_bought_and_not_yet_offered_is_offered_at_the_next_start(
     broker: StandInBroker, alpaca: LocalAlpaca, orders: AccountOrders, start_scale_t: Any
 ) -> None:
     """Killed between a fill and its exit: the order list tells all that is needed."""
-    buy(orders, "entry:0:1", 100.05)
+    orders.buy("entry:0:1", 100.05)
     wait_for(lambda: orders.position() == 10)
     start_scale_t(max_position=Decimal(20))
     wait_for(
@@ -66,7 +54,7 @@ def test_an_open_entry_of_another_ladder_is_cancelled_before_the_new_one(
     broker: StandInBroker, orders: AccountOrders, start_scale_t: Any
 ) -> None:
     """Nothing is held, so a new starting price may be given."""
-    buy(orders, "entry:3:7", 90.0)
+    orders.buy("entry:3:7", 90.0)
     start_scale_t(max_position=Decimal(20), start_price=Decimal(98))
     wait_for(lambda: orders.working() == {"entry:0:1": ("10", "98.00")})
 
@@ -83,7 +71,7 @@ def test_a_position_on_another_ladder_is_not_touched(
     broker: StandInBroker, orders: AccountOrders, settings: Settings
 ) -> None:
     """Bought at 100.05 on rung 0, and now told to start at 98."""
-    buy(orders, "entry:0:1", 100.05)
+    orders.buy("entry:0:1", 100.05)
     wait_for(lambda: orders.position() == 10)
     assert started_and_refused(orders, settings, start_price=Decimal(98)) == 1
 
@@ -92,7 +80,7 @@ def test_a_position_that_somebody_else_sold_is_not_sold_again(
     broker: StandInBroker, orders: AccountOrders, settings: Settings
 ) -> None:
     """Its exit would open a short position."""
-    buy(orders, "entry:0:1", 100.05)
+    orders.buy("entry:0:1", 100.05)
     wait_for(lambda: orders.position() == 10)
     orders.client.submit_order(
         MarketOrderRequest(
@@ -107,9 +95,35 @@ def test_a_name_that_cannot_be_read_is_not_guessed(
     broker: StandInBroker, orders: AccountOrders, settings: Settings
 ) -> None:
     """It begins like ours, so it is ours, but it does not say which rung."""
-    buy(orders, "entry:first", 90.0)
+    orders.buy("entry:first", 90.0)
     wait_for(lambda: orders.all()[0]["status"] == "new")
     assert started_and_refused(orders, settings) == 1
+
+
+def test_a_broker_that_is_away_is_waited_for(
+    alpaca: LocalAlpaca, redis_config: RedisConfig, orders: AccountOrders, start_scale_t: Any
+) -> None:
+    """No entry before its first heartbeat, and no crash."""
+    scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
+    wait_for(lambda: scale_t.scale_t.engine is not None)
+    with StandInBroker(redis_config, alpaca.trading_stream_url) as broker:
+        assert orders.all() == []
+        wait_for(lambda: set(orders.working()) == {"entry:0:1"})
+        wait_for(lambda: broker.requests["subscribe"])
+        assert scale_t.stop() == 0
+
+
+def test_an_alpaca_that_is_away_is_waited_for_until_it_is_stopped(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing listens on that port."""
+    asked = threading.Event()
+    monkeypatch.setattr(service.log, "warning", lambda *_, **__: asked.set(), raising=False)
+    away = settings.model_copy(update={"alpaca_trading_url": "http://127.0.0.1:1"})
+    config = ScaleTConfig(ticker="AAPL", max_position=Decimal(20))
+    scale_t = RunningScaleT(config, away)
+    assert asked.wait(5)
+    assert scale_t.stop() == 0
 
 
 def test_wrong_keys_end_it_with_three(settings: Settings) -> None:

@@ -86,6 +86,23 @@ def test_an_order_that_never_arrived_is_sent_again_under_its_own_name(
     wait_for(lambda: orders.working() == {"entry:0:1": ("10", "100.00")})
 
 
+def test_an_id_that_exists_already_is_looked_up_and_not_taken_for_a_refusal(
+    broker: StandInBroker, alpaca: LocalAlpaca, orders: AccountOrders, start_scale_t: Any
+) -> None:
+    """A second scale_t of the same name was faster: its order is ours too, and stays the only."""
+    broker.ready = broker.relaying = False
+    scale_t = start_scale_t(max_position=Decimal(10), start_price=Decimal(100))
+    wait_for(lambda: broker.requests["subscribe"])
+    orders.buy("entry:0:1", 100.0)
+    broker.ready = True
+    ladder_of_it = scale_t.scale_t.engine.ladder
+    wait_for(lambda: ladder_of_it.working_ids() == {"scale-t:AAPL:entry:0:1"})
+    broker.relaying = True
+    alpaca.quote("AAPL", 99.97, 99.99)
+    wait_for(lambda: orders.working() == {"profit:0:1": ("10", "100.05")})
+    assert len(orders.all()) == 2
+
+
 def test_fills_that_the_bus_lost_are_found_by_comparing_the_open_orders(
     broker: StandInBroker,
     alpaca: LocalAlpaca,

@@ -88,7 +88,7 @@ def test_a_trade_is_read_from_both_encodings(frame: bytes | str) -> None:
     assert malformed == 0
     assert isinstance(message, Trade)
     assert (message.S, message.p, message.s, message.i) == ("AAPL", 126.55, 1, 96921)
-    assert (message.x, message.c, message.z) == ("D", ["@", "I"], "C")
+    assert (message.x, message.c, message.z) == ("D", ("@", "I"), "C")
 
 
 @pytest.mark.parametrize(

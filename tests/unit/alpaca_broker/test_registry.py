@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -86,6 +87,7 @@ class Holders(RuleBasedStateMachine):
 
 
 TestHolders = Holders.TestCase
+TestHolders.settings = settings(deadline=None, max_examples=30, stateful_step_count=30)
 
 
 def test_unsubscribe_of_one_holder_keeps_the_ticker_for_the_others() -> None:

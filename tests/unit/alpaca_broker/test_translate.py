@@ -167,6 +167,13 @@ def test_no_price_size_or_nanosecond_is_rounded(price: float, size: float, at_ns
     assert fields["timestamp"] == rfc3339_of(at_ns)
 
 
+def test_a_timestamp_with_too_many_nanoseconds_never_reaches_the_wire() -> None:
+    """Thirty bits hold more of them than a second has."""
+    over = Ext(-1, (1_073_741_823 << 34 | 1_795_276_805).to_bytes(8))
+    for message in translate(trade(t=over)):
+        on_the_wire(message)
+
+
 def test_a_fold_is_told_as_a_gap_before_what_is_left() -> None:
     frames = [Frame("iex", packed(trade(i=n, p=float(n))), NOON_NS + n) for n in (1, 2, 3)]
     gap, last = MarketTranslator().read_folded(fold(frames, "redis_unavailable"))

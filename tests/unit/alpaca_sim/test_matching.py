@@ -132,3 +132,15 @@ def test_stops_wait_on_the_other_side_of_the_market() -> None:
     assert resting.take_reached(quote(99, 100)) == []
     assert resting.take_reached(quote(104, 105)) == [buy]
     assert resting.take_reached(quote(95, 96)) == [sell]
+
+
+def test_orders_that_came_and_went_are_not_kept() -> None:
+    resting = RestingOrders()
+    stays = limit(0, "buy", 50)
+    resting.rest(stays)
+    for number in range(1, 10_000):
+        gone = limit(number, "buy", 60)
+        resting.rest(gone)
+        gone.is_resting = False
+    assert len(resting.buy_limits) < 200
+    assert resting.take_reached(quote(40, 41)) == [stays]

@@ -90,7 +90,7 @@ def test_an_order_goes_back_to_work_as_what_it_was(event: str, status: str) -> N
 
 
 def test_an_illegal_step_names_order_status_and_event() -> None:
-    with pytest.raises(IllegalTransition, match="abc.*'fill' may not follow status 'accepted'"):
+    with pytest.raises(IllegalTransition, match=r"abc.*'fill' may not follow status 'accepted'"):
         next_status("abc", "accepted", "fill", has_executions=False)
     with pytest.raises(IllegalTransition):
         next_status("abc", "new", "no_such_event", has_executions=False)

@@ -11,7 +11,7 @@ import pytest
 from main.alpaca_sim.assets import AssetBook
 from main.alpaca_sim.encoding import JSON, MSGPACK, Encoding
 from main.alpaca_sim.messages import rfc3339
-from main.alpaca_sim.prepared import prepare, websocket_frame
+from main.alpaca_sim.prepared import Order, prepare, websocket_frame
 from main.alpaca_sim.walk import Walk
 
 START = 1_772_463_600_000_000_000
@@ -41,15 +41,15 @@ def messages(data: bytes) -> list[dict[str, Any]]:
 def test_every_message_is_whole_in_turn_and_due_at_its_time(
     encoding: Encoding, per_frame: int
 ) -> None:
-    made = prepare(
-        walks("AAPL", "MSFT", "BTC/USD"),
-        [10, 20, 30],
-        encoding,
+    order = Order(
+        walks=walks("AAPL", "MSFT", "BTC/USD"),
+        first_ids=[10, 20, 30],
         count=250,
         per_frame=per_frame,
         per_s=1_000.0,
         start_ns=START,
     )
+    made = prepare(order, encoding)
     got = [message for chunk in made.chunks for message in messages(chunk.data)]
     assert len(got) == made.messages == sum(chunk.messages for chunk in made.chunks) == 250
     assert [m["S"] for m in got[:4]] == ["AAPL", "MSFT", "BTC/USD", "AAPL"]
@@ -66,7 +66,10 @@ def test_every_message_is_whole_in_turn_and_due_at_its_time(
 
 
 def test_chunks_are_spread_over_the_time() -> None:
-    made = prepare(walks("AAPL"), [1], MSGPACK, count=500, per_frame=10, per_s=5_000.0, start_ns=0)
+    order = Order(
+        walks=walks("AAPL"), first_ids=[1], count=500, per_frame=10, per_s=5_000.0, start_ns=0
+    )
+    made = prepare(order, MSGPACK)
     assert [chunk.after_ns for chunk in made.chunks[:3]] == [0, 2_000_000, 4_000_000]
 
 

@@ -26,7 +26,6 @@ def test_steps_come_in_the_order_of_their_times() -> None:
         (5.0, "heal"),
     ]
     assert scenario.steps[2].parameters == {"endpoint": "iex"}
-    assert scenario.length_s == 5.0
 
 
 def test_drawn_moments_repeat_with_the_seed() -> None:

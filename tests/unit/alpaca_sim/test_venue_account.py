@@ -128,6 +128,30 @@ def test_bad_closes(venue: VenueDriver, query: dict[str, str], status: int) -> N
     assert venue.call("DELETE", "/v2/positions/AAPL", query).status == status
 
 
+def test_a_position_worth_less_than_the_smallest_order_can_be_closed(venue: VenueDriver) -> None:
+    venue.own("0.05")
+    venue.quote("AAPL", "5", "5.10")
+    assert venue.call("DELETE", "/v2/positions/AAPL").status == 200
+    venue.settle()
+    assert venue.get("/v2/positions") == []
+
+
+def test_a_close_against_an_open_buy_is_a_wash_trade(venue: VenueDriver) -> None:
+    venue.own(10)
+    venue.submit(qty="1", type="limit", limit_price="90")
+    reply = venue.call("DELETE", "/v2/positions/AAPL")
+    assert reply.status == 403
+    assert reply.body["reject_reason"] == "opposite side limit order exists"  # type: ignore[index]
+
+
+def test_money_can_be_taken_out_of_a_position(venue: VenueDriver) -> None:
+    venue.own(10)
+    order = venue.submit(side="sell", notional="499.50")
+    assert venue.get("/v2/positions/AAPL")["qty_available"] == "5"
+    venue.settle()
+    assert venue.order(order["id"])["filled_qty"] == "5"
+
+
 def test_closing_everything_answers_for_each_position(venue: VenueDriver) -> None:
     venue.own(10)
     venue.own(10, "MSFT")
@@ -317,3 +341,16 @@ def test_a_request_may_come_hours_later(venue: VenueDriver) -> None:
     order = venue.submit(qty="1")
     venue.now_ns += 5 * HOUR
     assert venue.order(order["id"])["status"] == "filled"
+
+
+def test_orders_under_way_survive_a_clock_that_steps_back(venue: VenueDriver) -> None:
+    order = venue.submit(qty="1")
+    venue.now_ns -= HOUR
+    venue.venue.advance(venue.now_ns)
+    due = venue.venue.next_due_ns()
+    assert due is not None
+    assert due - venue.now_ns < SECOND
+    venue.settle()
+    assert venue.order(order["id"])["status"] == "filled"
+    ids = [event["event_id"] for event in venue.events]
+    assert ids == sorted(set(ids))

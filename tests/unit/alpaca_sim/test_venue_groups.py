@@ -121,6 +121,15 @@ def test_an_oco_sells_at_the_profit_or_at_the_stop(venue: VenueDriver) -> None:
     assert venue.order(stop["id"])["status"] == "filled"
 
 
+def test_the_two_exits_of_an_oco_hold_the_same_shares_once(venue: VenueDriver) -> None:
+    venue.own(25)
+    fields = {**BRACKET, "order_class": "oco", "type": "limit", "side": "sell"}
+    venue.submit(qty="10", **fields)
+    venue.settle()
+    assert venue.get("/v2/positions/AAPL")["qty_available"] == "15"
+    assert venue.try_submit(side="sell", qty="15", type="limit", limit_price="120").status == 200
+
+
 def test_an_oto_triggers_its_one_leg(venue: VenueDriver) -> None:
     order = venue.submit(
         qty="10", order_class="oto", time_in_force="gtc", stop_loss={"stop_price": "95"}

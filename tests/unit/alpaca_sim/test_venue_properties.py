@@ -6,14 +6,16 @@ from collections import defaultdict
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from main.alpaca_sim.margin import held_of, held_qty, reserve_of
 from main.alpaca_sim.order_states import CLOSED, OPEN, is_legal, next_status
 from tests.unit.alpaca_sim.venue_actions import Action, Player, all_actions, trading_actions
 
+# Shrinking replays whole histories and takes minutes: add Phase.shrink to hunt a failure down.
 small = settings(
-    max_examples=20,
+    phases=[Phase.explicit, Phase.generate],
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -86,6 +88,9 @@ def check_events(player: Player) -> None:
         assert done >= filled[order["id"]]
         if name in {"fill", "partial_fill"}:
             assert done == filled[order["id"]] + Decimal(event["qty"])
+            if order["limit_price"] is not None:
+                gain = Decimal(order["limit_price"]) - Decimal(event["price"])
+                assert (gain if order["side"] == "buy" else -gain) >= 0
         filled[order["id"]] = done
         if order["qty"] is not None:
             assert done <= Decimal(order["qty"])

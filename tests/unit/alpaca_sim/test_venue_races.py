@@ -170,6 +170,39 @@ def test_a_replace_loses_its_race_on_demand(
     assert venue.told(new["id"])[-1] == new_last
 
 
+def test_what_fills_while_a_replacement_is_under_way_is_taken_from_it(venue: VenueDriver) -> None:
+    order_id = resting(venue)
+    venue.venue.lose_next_race("partial_fill")
+    new = replace(venue, order_id, limit_price="96")
+    venue.settle()
+    done = Decimal(venue.order(order_id)["filled_qty"])
+    assert 0 < done < 10
+    assert Decimal(venue.order(new["id"])["qty"]) == 10 - done
+    assert venue.account("buying_power") < 200_000 - (10 - done) * 96
+
+
+def test_a_sale_finds_nothing_left_when_a_late_fill_came_first(venue: VenueDriver) -> None:
+    venue.own(10)
+    first = resting(venue, side="sell", limit_price="200")
+    venue.venue.lose_next_race("late_fill")
+    venue.cancel(first)
+    venue.step()
+    assert venue.told(first)[-1] == "canceled"
+    second = venue.submit(side="sell", qty="10")
+    venue.settle()
+    assert venue.order(first)["status"] == "filled"
+    assert venue.told(second["id"]) == ["pending_new", "new", "canceled"]
+    assert venue.position_qty() == 0
+
+
+def test_ended_orders_are_no_longer_among_the_open_ones(venue: VenueDriver) -> None:
+    venue.own(1)
+    venue.cancel(resting(venue))
+    venue.settle()
+    assert venue.venue.store.open_orders() == []
+    assert venue.venue.store.open_orders("AAPL") == []
+
+
 def test_an_order_goes_on_after_its_cancel_was_refused(venue: VenueDriver) -> None:
     order_id = resting(venue)
     venue.venue.lose_next_race("refuse")

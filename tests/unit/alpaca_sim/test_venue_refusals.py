@@ -89,6 +89,14 @@ def test_malformed_orders(venue: VenueDriver, fields: dict[str, Any], message: s
             {"qty": "1", "extended_hours": True},
             "extended hours order must be DAY or GTC limit orders",
         ),
+        (
+            {"qty": "1", "position_intent": "buy_to_close"},
+            "position intent mismatch, inferred: buy_to_open, specified: buy_to_close",
+        ),
+        (
+            {"qty": "1", "advanced_instructions": {"algorithm": "TWAP"}},
+            "advanced_instructions is not supported",
+        ),
         ({"qty": "0.5", "side": "sell"}, "fractional orders cannot be sold short"),
         ({"qty": "0.5", "time_in_force": "gtc"}, "fractional orders must be DAY orders"),
         ({"symbol": "BTC/USD", "qty": "1"}, "invalid crypto time_in_force"),
@@ -276,6 +284,12 @@ def test_extreme_numbers_are_refused_not_computed(venue: VenueDriver, number: st
     ):
         reply = venue.venue.request("POST", "/v2/orders", {}, body.encode(), venue.now_ns)
         assert reply.status in {400, 403, 422}, body[:80]
+
+
+@pytest.mark.parametrize("name", ["symbol", "client_order_id", "side", "type"])
+def test_half_a_character_is_no_text(venue: VenueDriver, name: str) -> None:
+    reply = venue.try_submit(**{"symbol": "AAPL", "qty": "1", name: "\ud800"})
+    refused(reply, 400, 40010000, "request body format is invalid")
 
 
 def test_suspended_trading_refuses_new_orders(venue: VenueDriver) -> None:

@@ -286,6 +286,22 @@ def test_a_fill_after_a_cancel_on_the_working_rung_itself_cancels_what_is_too_mu
     assert set(trade.working()) == {"profit:0:1"}
 
 
+def test_a_late_fill_that_leaves_too_little_room_cancels_the_working_entry() -> None:
+    """Four more than known: an entry for ten would exceed the maximum of ten."""
+    trade = Trade(max_position=10)
+    trade.run()
+    trade.venue.end(f"{ENTRY}0:1", "canceled")
+    trade.run()
+    trade.now += HOLD_FIRST_S
+    trade.run()
+    trade.venue.fill_late(f"{ENTRY}0:1", Decimal(4))
+    trade.run()
+    assert trade.working() == {
+        "profit:0:1": (4, Decimal("100.05")),
+        "entry:0:3": (6, Decimal("100.00")),
+    }
+
+
 def test_an_order_replaced_by_hand_stays_ours_with_its_fills() -> None:
     """Somebody moved our entry in Alpaca's app: it still fills our rung."""
     trade = Trade()
@@ -295,6 +311,8 @@ def test_an_order_replaced_by_hand_stays_ours_with_its_fills() -> None:
     trade.ladder.see_order_data(old | {"status": "replaced", "replaced_by": "o-by-hand"}, trade.now)
     trade.ladder.see_order_data(new, trade.now)
     assert trade.run() == []
+    trade.ladder.stop(cancel_entries=True)
+    assert trade.wants() == [Cancel(client_order_id=f"{ENTRY}0:1", order_id="o-by-hand")]
     trade.ladder.see_order_data(new | {"status": "filled", "filled_qty": "10"}, trade.now)
     assert trade.ladder.position == 10
 

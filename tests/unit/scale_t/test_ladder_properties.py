@@ -213,7 +213,7 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
 
 
 LadderAtAnUnreliableVenue.TestCase.settings = settings(
-    max_examples=120,
+    max_examples=80,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

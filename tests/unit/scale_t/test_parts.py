@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from main.scale_t.book import OwnOrder
@@ -20,6 +20,7 @@ from tests.unit.scale_t.broker_status import status
 PREFIX = order_prefix("bot", "BRK.B")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["entry", "profit"]), st.integers(0, 10**6), st.integers(1, 10**6))
 def test_a_name_is_read_as_it_was_written(kind: OrderKind, component: int, generation: int) -> None:
     """And Alpaca takes no more than 128 characters."""
@@ -56,6 +57,7 @@ def test_prices_stand_on_alpacas_steps() -> None:
     assert ceil_to_step(Decimal("1.0040")) == Decimal("1.01")
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 50_000), st.integers(1, 500))
 def test_rungs_add_up_to_the_maximum_and_every_exit_is_dearer(
     maximum: int, component: int, start_cents: int, increment_cents: int

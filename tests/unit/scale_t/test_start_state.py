@@ -88,6 +88,24 @@ def test_entries_of_two_ladders_are_both_cancelled_and_the_first_price_decides()
     assert wanted(again) == ["Cancel entry:0:1", "Cancel entry:0:2"]
 
 
+def test_an_open_entry_at_another_price_gives_way_to_the_given_one() -> None:
+    """The same rung, the wrong price."""
+    again = restored(order("entry:0:1", "90"), start="98")
+    assert wanted(again) == ["Cancel entry:0:1"]
+
+
+def test_the_exit_stands_over_the_entry_that_is_still_held() -> None:
+    """The list comes newest first; the older entry of the rung was sold long ago."""
+    again = restored(
+        order("entry:0:2", "98", filled=10),
+        order("profit:0:1", "100.05", filled=10),
+        order("entry:0:1", "100", filled=10),
+        account=10,
+    )
+    exits = [i for i in again.decide(now=0.0, room=100) if "profit" in i.client_order_id]
+    assert [getattr(each, "limit_price", None) for each in exits] == [Decimal("98.05")]
+
+
 def test_more_offered_than_held_is_taken_back() -> None:
     """The newest exit is too much."""
     again = restored(

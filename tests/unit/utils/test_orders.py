@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from main.utils.orders import OrderTracker, belongs_to
@@ -246,6 +246,7 @@ def everything(tracker: OrderTracker) -> object:
     return [(tracker.order(each), tracker.chain(each), tracker.is_of("bot", each)) for each in ids]
 
 
+@settings(deadline=None)
 @given(order_lives(), st.randoms(use_true_random=False))
 def test_any_interleaving_with_duplicates_ends_in_the_same_state(
     messages: list[OrderMessage], shuffle: random.Random
@@ -256,6 +257,7 @@ def test_any_interleaving_with_duplicates_ends_in_the_same_state(
     assert everything(tracked(*again)) == everything(tracked(*messages))
 
 
+@settings(deadline=None)
 @given(order_lives())
 def test_filled_qty_of_every_order_only_grows(messages: list[OrderMessage]) -> None:
     """Also while the messages come in, not only at the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -76,6 +77,26 @@ def own_config(own_valkey: EmbeddedValkey) -> RedisConfig:
 @pytest.fixture
 def recorder() -> Recorder:
     return Recorder()
+
+
+class Gate:
+    """A handler that blocks until it is opened."""
+
+    def __init__(self) -> None:
+        self.opened, self.entered = threading.Event(), threading.Event()
+        self.recorder = Recorder()
+
+    def __call__(self, message: object) -> None:
+        self.entered.set()
+        assert self.opened.wait(20)
+        self.recorder(message)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.opened.set()
 
 
 Publishers = Callable[..., RedisPublisher]

@@ -194,6 +194,47 @@ def test_a_fenced_broker_that_still_publishes_is_dropped_and_counted(
     assert {message.epoch for message in recorder.messages} == {new.epoch}  # type: ignore[attr-defined]
 
 
+def test_a_forged_higher_epoch_does_not_deafen_and_repeats_nothing(
+    config: RedisConfig,
+    publisher_on: Publishers,
+    subscriber_on: Subscribers,
+    recorder: Recorder,
+) -> None:
+    publisher, bus = publisher_on(config), subscriber_on(config)
+    bus.subscribe(AAPL, recorder)
+    bus.start_listening()
+    publisher.publish_batch([price(number=1), price(number=2)])
+    wait_for(lambda: len(recorder) == 2)
+    forged = encode(price(number=9))[:-1] + b',"epoch":%d,"seq":5}' % (publisher.epoch + 5)
+    publisher.publish(AAPL, forged)
+    wait_for(lambda: len(recorder.gaps) == 1)
+    publisher.publish_batch([price(number=3)])
+    publisher.publish_batch([price(number=4)])
+    wait_for(lambda: recorder.seqs[-1:] == [4])
+    assert recorder.seqs == [1, 2, 5, 3, 4]
+
+
+def test_a_demoted_primary_that_still_knows_the_old_epoch_is_not_believed(
+    own_config: RedisConfig,
+    publisher_on: Publishers,
+    subscriber_on: Subscribers,
+    recorder: Recorder,
+) -> None:
+    old = publisher_on(own_config)
+    new, bus = publisher_on(own_config), subscriber_on(own_config)
+    bus.subscribe(AAPL, recorder)
+    bus.start_listening()
+    new.publish_batch([price(number=1)])
+    wait_for(lambda: len(recorder) == 1)
+    client = own_config.client()
+    client.set(CHANNELS.BROKER_EPOCH, old.epoch)  # as a server that was cut off had it
+    client.replicaof("127.0.0.1", 1)
+    old.publish(AAPL, encode(price(number=9))[:-1] + b',"epoch":%d,"seq":7}' % old.epoch)
+    wait_for(lambda: bus.counters.get("fenced_dropped") == 1)
+    assert recorder.seqs == [1]
+    client.close()
+
+
 def test_a_lower_epoch_that_owns_an_emptied_redis_is_followed(
     config: RedisConfig,
     publisher_on: Publishers,

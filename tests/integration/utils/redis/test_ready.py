@@ -18,8 +18,9 @@ pytestmark = pytest.mark.integration
 
 BROKER_RULES = (
     "resetkeys resetchannels -@all +ping +info +get +set +pexpire +hgetall +hset +hdel +xadd "
-    "+xinfo|stream +rename +multi +exec +expire +xrange +xrevrange +function|load +fcall "
-    "+publish +subscribe +client ~TICKER_LOG_* ~ORDER_LOG_* ~BROKER_* &TICKER_* &BROKER_*"
+    "+xinfo|stream +rename +multi +exec +pubsub|numsub +scan +expire +xrange +xrevrange "
+    "+function|load +fcall +publish +subscribe +client "
+    "~TICKER_LOG_* ~ORDER_LOG_* ~BROKER_* &TICKER_* &BROKER_*"
 )
 
 
@@ -77,6 +78,8 @@ def test_enough_rights_are_enough_and_nothing_is_left_behind(
         ("+hset", "HSET", "BROKER_LEASES"),
         ("+rename", "RENAME", "TICKER_LOG_*"),
         ("+exec", "EXEC", "transactions"),
+        ("+pubsub|numsub", "PUBSUB NUMSUB", "the server's channels"),
+        ("+scan", "SCAN", "the keys"),
     ],
 )
 def test_a_missing_right_is_named_with_what_it_is_needed_for(

@@ -234,3 +234,23 @@ def test_a_keeper_outlives_the_absence_of_a_broker(
         broker = PlayedBroker(subscriber_on(config), publisher)
         wait_for(lambda: broker.asked()["subscribe", "AAPL"] >= 1)
         assert keeper.stop()
+
+
+def test_a_keeper_that_waits_for_an_absent_broker_ends_at_once(
+    config: RedisConfig, client_as: Callable[..., RegistrationClient]
+) -> None:
+    client = client_as("me")
+    keeper = LeaseKeeper(client, ["AAPL"], lease_s=3_600)
+    keeper.start()
+    with pytest.raises(NoBroker):
+        client.register(["AAPL"], timeout_s=0.1)  # by now the keeper waits, too
+    begun = time.monotonic()
+    assert keeper.stop(unregister=False)
+    assert time.monotonic() - begun < 1.0
+
+
+def test_a_keeper_that_was_never_started_can_be_stopped(
+    broker: PlayedBroker, client_as: Callable[..., RegistrationClient]
+) -> None:
+    assert LeaseKeeper(client_as("me"), ["AAPL"]).stop()
+    assert broker.asked() == {("unsubscribe", "AAPL"): 1}

@@ -7,7 +7,7 @@ from typing import Any
 import hiredis
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from main.utils.redis.batch import FUNCTION, JournalBounds, Packer
@@ -66,7 +66,8 @@ def packer(names: BusNames | None = None) -> Packer:
     return Packer(names or BusNames(), EPOCH, JournalBounds())
 
 
-@given(st.lists(messages_to_send, max_size=4))
+@settings(max_examples=40)
+@given(st.lists(messages_to_send, max_size=3))
 def test_every_message_goes_once_with_the_next_number_of_its_channel(
     batches: list[list[BusMessage]],
 ) -> None:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from main.utils.redis.delivery import Delivery
 from main.utils.redis.entries import Numbers
 from main.utils.redis.feed import Feed, FeedState, Round, Shared
 from main.utils.redis.gap_tracker import BEGINNING, Entry, Loss, Place, plan_refill
@@ -52,14 +53,8 @@ class World(RuleBasedStateMachine):
         self.authority: int | None = 10
         self.outlet = Outlet(print, "all", CAPACITY, lambda _outlet: None)
         self.shared = Shared(counters=Counter(), request_refill=self.wants.append)
-        self.feed = Feed(
-            "TICKER_UPDATES_X",
-            self.outlet,
-            self.shared,
-            symbol="X",
-            journalled=True,
-            start=Start.live(),
-        )
+        delivery = Delivery("TICKER_UPDATES_X", self.outlet, self.shared.counters, symbol="X")
+        self.feed = Feed(delivery, self.shared, journalled=True, start=Start.live())
         self.feed.place_at(None, None)
         self.feed.resume()
 
@@ -227,14 +222,8 @@ class Bench:
         self.outlet = Outlet(print, "all", capacity, lambda _outlet: None)
         self.requests: list[Feed] = []
         self.shared = Shared(counters=Counter(), request_refill=self.requests.append)
-        self.feed = Feed(
-            "TICKER_UPDATES_X",
-            self.outlet,
-            self.shared,
-            symbol="X",
-            journalled=True,
-            start=Start.live(),
-        )
+        delivery = Delivery("TICKER_UPDATES_X", self.outlet, self.shared.counters, symbol="X")
+        self.feed = Feed(delivery, self.shared, journalled=True, start=Start.live())
         self.feed.place_at(Place(10, 1), None)
         self.feed.resume()
         self.serve([])
@@ -281,7 +270,8 @@ def test_messages_that_did_not_fit_among_the_held_are_read_once_more() -> None:
 
 
 def test_a_worker_that_has_made_room_before_it_was_asked_to_is_not_waited_for() -> None:
-    bench = Bench(capacity=0)  # full and empty at once, as a worker leaves it in that moment
+    bench = Bench()
+    bench.outlet.capacity = 0  # full and empty at once, as a worker leaves it in that moment
     bench.feed.take(message(2))
     assert bench.feed.state is FeedState.BEHIND
     assert not bench.outlet.parked
@@ -311,6 +301,16 @@ def test_what_was_heard_of_but_is_in_no_journal_is_lost_and_told_at_once() -> No
     assert bench.handed_over == [Place(10, 2), 2]
     bench.feed.take(message(5))
     assert bench.feed.live
+
+
+def test_a_hint_that_comes_during_a_round_asks_for_another() -> None:
+    bench = Bench()
+    bench.feed.hint(Place(10, 2))
+    bench.serve([message(2)], meanwhile=lambda: bench.feed.hint(Place(10, 3)))
+    assert not bench.feed.live
+    bench.serve([message(3)])
+    assert bench.feed.live
+    assert bench.handed_over == [Place(10, 2), Place(10, 3)]
 
 
 def test_a_hint_of_what_is_known_already_asks_nobody() -> None:

@@ -67,6 +67,14 @@ def test_adopting_a_lower_epoch_begins_at_its_start_and_leaves_the_higher_behind
     assert tracker.left == set()
 
 
+def test_an_epoch_that_was_left_and_is_adopted_again_goes_on_where_it_was_left() -> None:
+    tracker = GapTracker(Place(4, 17))
+    tracker.move_to(Place(9, 1))
+    tracker.adopt_lower(4)
+    assert tracker.judge(4, 17) is Verdict.SEEN
+    assert tracker.judge(4, 18) is Verdict.NEXT
+
+
 places = st.tuples(st.integers(1, 4), st.integers(1, 6))
 
 

@@ -1,0 +1,148 @@
+"""Pure: Redis ACL rules with the least that each role needs.
+
+Whatever is not named here is refused. Channels and keys are granted together with the commands
+that may use them, in selectors, because a channel granted to a user at large may be both heard and
+spoken on: a strategy could publish prices.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from .utils.redis.constants import CLIENT_ID_PATTERN, BusNames, normalize_ticker
+
+Role = Literal["broker", "strategy", "observer"]
+ROLES: Final[tuple[Role, ...]] = ("broker", "strategy", "observer")
+
+# Not 64 hexadecimal digits: Redis refuses the rule until somebody has put a hash in its place.
+HASH_PLACEHOLDER: Final = "SHA256-OF-THE-PASSWORD"
+_USER: Final = re.compile(r"[A-Za-z0-9_@.-]{1,64}")
+_CLIENT_ID: Final = re.compile(CLIENT_ID_PATTERN)
+_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]{0,32}")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+# AUTH and HELLO are open to all. SELECT is for REDIS_DB; ROLE tells a demoted primary.
+_CONNECTION: Final = "+ping +client|setname +select +role +unsubscribe +punsubscribe"
+_READ_STREAM: Final = "+xrange +xrevrange +xinfo|stream"
+
+
+class AclError(ValueError):
+    """A rule that was asked for cannot be made; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AclRequest:
+    """For whom. A strategy registers as one of `client_ids` (none: as its user's name), and hears
+    `tickers`, or all if there are none; the other roles have neither."""
+
+    role: Role
+    user: str
+    prefix: str = ""
+    client_ids: tuple[str, ...] = ()
+    tickers: tuple[str, ...] = ()
+    secured: bool = True
+    password_hash: str = HASH_PLACEHOLDER
+
+
+def acl_rule(request: AclRequest) -> str:
+    """`reset on #… …`: what follows `ACL SETUSER <user>`, or `user <user>` in an aclfile.
+
+    Raises:
+        AclError: a name that would not survive in a rule.
+    """
+    _check(request)
+    names = BusNames(request.prefix)
+    selectors = {
+        "broker": lambda: _broker(names, request.secured),
+        "strategy": lambda: _strategy(names, request),
+        "observer": lambda: _observer(names),
+    }[request.role]()
+    extra = "+info +multi +exec +scan +wait +pubsub|numsub +function|load "
+    root = (extra if request.role == "broker" else "") + _CONNECTION
+    rules = " ".join(f"({rule})" for rule in selectors)
+    return f"reset resetchannels on #{request.password_hash} {root} {rules}"
+
+
+def _check(request: AclRequest) -> None:
+    if not _USER.fullmatch(request.user):
+        raise AclError(f"{request.user!r} is not a user's name: use letters, digits and _ @ . -")
+    if not _PREFIX.fullmatch(request.prefix):
+        raise AclError(f"{request.prefix!r} is not a prefix: use letters, digits and _ . : -")
+    for client_id in request.client_ids:
+        if not _CLIENT_ID.fullmatch(client_id):
+            raise AclError(f"{client_id!r} is not a client id: it must match {CLIENT_ID_PATTERN}")
+    if request.password_hash != HASH_PLACEHOLDER and not _HASH.fullmatch(request.password_hash):
+        raise AclError("a password's hash is its SHA-256 in 64 lower-case hexadecimal digits")
+    if request.role != "strategy" and (request.client_ids or request.tickers):
+        raise AclError(f"client ids and tickers are for the role strategy, not for {request.role}")
+
+
+def _broker(names: BusNames, secured: bool) -> list[str]:
+    logs = _keys("~", f"{names.TICKER_LOG}*", f"{names.ORDER_LOG}*")
+    strings = _keys("~", names.BROKER_EPOCH, names.BROKER_BATCH, names.BROKER_RECONCILED)
+    leader = _keys("~", names.BROKER_LEADER)
+    requests = [names.BROKER_REGISTRATION]
+    if secured:
+        requests.append(names.get_client_registration_channel("*"))
+    # The hot ones first: Redis looks at one after the other, also within the functions.
+    return [
+        f"+xadd {_READ_STREAM} +rename +expire {logs}",
+        "+publish " + _channels(*_ticker_channels(names, ()), *_broker_channels(names)),
+        f"+get +set {strings} {leader}",
+        f"+fcall {logs} {strings} {leader}",
+        f"+pexpire {leader}",
+        f"+hgetall +hset +hdel {_keys('~', names.BROKER_LEASES)}",
+        f"+subscribe +psubscribe {_channels(*requests)}",
+    ]
+
+
+def _strategy(names: BusNames, request: AclRequest) -> list[str]:
+    tickers = tuple(dict.fromkeys(normalize_ticker(ticker) for ticker in request.tickers))
+    logs = [
+        key + ticker for key in (names.TICKER_LOG, names.ORDER_LOG) for ticker in tickers or "*"
+    ]
+    heard = (*_ticker_channels(names, tickers), *_broker_channels(names))
+    asks = (
+        [names.get_client_registration_channel(c) for c in request.client_ids or (request.user,)]
+        if request.secured
+        else [names.BROKER_REGISTRATION]
+    )
+    return [
+        f"+subscribe +psubscribe {_channels(*heard)}",
+        f"{_READ_STREAM} {_keys('%R~', *logs)}",
+        f"+get {_keys('%R~', names.BROKER_EPOCH)}",
+        f"+publish {_channels(*asks)}",
+    ]
+
+
+def _observer(names: BusNames) -> list[str]:
+    strings = (names.BROKER_EPOCH, names.BROKER_LEADER, names.BROKER_RECONCILED)
+    return [
+        "+subscribe +psubscribe "
+        + _channels(*_ticker_channels(names, ()), *_broker_channels(names)),
+        f"{_READ_STREAM} {_keys('%R~', f'{names.TICKER_LOG}*', f'{names.ORDER_LOG}*')}",
+        f"+get {_keys('%R~', *strings)}",
+        f"+hgetall {_keys('%R~', names.BROKER_LEASES)}",
+    ]
+
+
+def _ticker_channels(names: BusNames, tickers: Sequence[str]) -> list[str]:
+    """Of the given tickers, or of all."""
+    starts = (names.TICKER_UPDATES, names.TICKER_QUOTES, names.TICKER_BARS)
+    return [start + ticker for start in starts for ticker in tickers or "*"]
+
+
+def _broker_channels(names: BusNames) -> tuple[str, str]:
+    return names.BROKER_STATUS, names.BROKER_REGISTRATION_REPLIES
+
+
+def _keys(mark: str, *patterns: str) -> str:
+    return " ".join(mark + pattern for pattern in patterns)
+
+
+def _channels(*patterns: str) -> str:
+    # First none at all: a server's acl-pubsub-default may have been allchannels.
+    return "resetchannels " + _keys("&", *patterns)

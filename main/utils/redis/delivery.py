@@ -1,0 +1,67 @@
+"""What a feed hands to its handler's queue: messages, and the words for what cannot be had."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import structlog
+
+from .gap_tracker import Entry, Loss, Numbered
+from .messages import GapMessage, now_rfc3339
+from .outlet import Decode, Outlet, Undecoded
+
+log: Final = structlog.get_logger("tickerbus.subscriber")
+
+
+class Delivery:
+    """From one channel to one outlet. Touched with the subscriber's lock held only."""
+
+    def __init__(
+        self,
+        channel: str,
+        outlet: Outlet,
+        counters: Counter[str],
+        *,
+        symbol: str | None = None,
+        decode: Decode | None = None,
+    ) -> None:
+        self.channel, self.outlet, self.symbol, self.decode = channel, outlet, symbol, decode
+        self.last: Numbered | None = None  # the last message handed over
+        self.asked_since: str | None = None  # a late joiner asked for more than the journal has
+        self._counters = counters
+
+    def hand_over(self, entry: Entry) -> None:
+        """The next message."""
+        if self.asked_since is not None:
+            self._tell(Loss(None, entry.numbers.timestamp), entry.numbers.epoch, "journal_expired")
+        self.last = entry.numbers
+        if self.decode is not None:
+            self.outlet.stage(Undecoded(self.channel, entry.payload, self.decode))
+        elif entry.message is not None:
+            self.outlet.stage(entry.message)
+        else:
+            self._counters["ignored"] += 1
+
+    def tell(self, loss: Loss, epoch: int, cause: str) -> None:
+        """Say aloud what cannot be had any more, in place of the messages."""
+        unknown = self.asked_since is not None
+        self._tell(Loss(None, loss.until) if unknown else loss, epoch, cause)
+
+    def _tell(self, loss: Loss, epoch: int, cause: str) -> None:
+        begun = self.asked_since or (self.last.timestamp if self.last else loss.until)
+        self.asked_since = None
+        self._counters["gaps"] += 1
+        log.warning("ticker.gap", channel=self.channel, cause=cause, lost=loss.lost, begun=begun)
+        self.outlet.stage(
+            GapMessage(
+                symbol=self.symbol or "",
+                timestamp=now_rfc3339(),
+                epoch=epoch,
+                from_=begun,
+                to=loss.until,
+                cause=cause,
+                backfilled=False,
+                lost=loss.lost,
+            )
+        )

@@ -1,0 +1,161 @@
+"""Alpaca's answers as values: refused, lost, found; quickly, and each request sent once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from main.alpaca_sim import LocalAlpaca
+from main.scale_t import venue as venue_module
+from main.scale_t.intents import Place
+from main.scale_t.venue import Found, Lost, Refused, TooManyOrders, Venue, VenueFailed
+from tests.integration.scale_t.conftest import AccountOrders
+
+pytestmark = pytest.mark.integration
+
+PLACE = Place(
+    client_order_id="scale-t:AAPL:entry:0:1",
+    kind="entry",
+    ticker="AAPL",
+    qty=Decimal(10),
+    limit_price=Decimal("99.95"),
+)
+
+
+class Answers:
+    """A server that gives every request the same answer; `status` 0 is none at all."""
+
+    def __init__(self) -> None:
+        self.status, self.body, self.requests = 200, b"{}", 0
+        self.held_back = False
+        self.let_go = threading.Event()
+        answers = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                answers.requests += 1
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if answers.status == 0:
+                    answers.held_back = True
+                    answers.let_go.wait()
+                    return
+                self.send_response(answers.status)
+                self.end_headers()
+                self.wfile.write(answers.body)
+
+            do_GET = do_POST  # noqa: N815  (the base class's name)
+
+            def log_message(self, *_: object) -> None:
+                """No line per request."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = False
+
+
+@pytest.fixture
+def answers() -> Iterator[Answers]:
+    answers = Answers()
+    server = answers.server
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield answers
+    answers.let_go.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def venue(answers: Answers) -> Iterator[Venue]:
+    url = f"http://127.0.0.1:{answers.server.server_port}"
+    venue = Venue(url, "local", "local-secret", timeout_s=0.3)
+    yield venue
+    venue.close()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429])
+def test_a_clear_no_is_a_refusal_and_is_not_repeated(
+    answers: Answers, venue: Venue, status: int
+) -> None:
+    """alpaca-py would sleep and repeat a 429 by itself."""
+    answers.status, answers.body = status, b'{"code": 40310000, "message": "insufficient"}'
+    answer = venue.place(PLACE)
+    assert answer == Refused(status=status, reason=f"HTTP {status} 40310000: insufficient")
+    assert answers.requests == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_servers_fault_says_nothing_about_the_order(
+    answers: Answers, venue: Venue, status: int
+) -> None:
+    """It may have been taken before the fault."""
+    answers.status = status
+    assert isinstance(venue.place(PLACE), Lost)
+    assert answers.requests == 1
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, b"<html>"), (0, b"")])
+def test_no_readable_answer_in_time_is_lost(
+    answers: Answers, venue: Venue, status: int, body: bytes
+) -> None:
+    """alpaca-py would wait for ever."""
+    answers.status, answers.body = status, body
+    assert isinstance(venue.place(PLACE), Lost)
+    assert answers.held_back == (status == 0), "given up while the server still thinks"
+
+
+def test_a_refusal_that_is_no_json_is_still_one(answers: Answers, venue: Venue) -> None:
+    """A proxy on the way speaks HTML."""
+    answers.status, answers.body = 403, b"<html>no</html>"
+    assert venue.place(PLACE) == Refused(status=403, reason="HTTP 403: <html>no</html>")
+
+
+@pytest.mark.parametrize(("status", "refused"), [(401, True), (403, True), (429, False)])
+def test_only_refused_keys_are_final(
+    answers: Answers, venue: Venue, status: int, refused: bool
+) -> None:
+    """Anything else is worth another try."""
+    answers.status = status
+    with pytest.raises(VenueFailed) as caught:
+        venue.account()
+    assert caught.value.refused is refused
+
+
+def test_nobody_there_is_lost() -> None:
+    """Connection refused."""
+    nobody = Venue("http://127.0.0.1:1", "local", "local-secret", timeout_s=0.3)
+    assert isinstance(nobody.place(PLACE), Lost)
+    nobody.close()
+
+
+def test_all_orders_are_read_page_by_page(
+    alpaca: LocalAlpaca, orders: AccountOrders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is missed at a page's edge, and none comes twice."""
+    for number in range(7):
+        orders.buy(f"entry:{number}:1", 90.0)
+    monkeypatch.setattr(venue_module, "PAGE", 3)
+    venue = Venue(alpaca.url, "local", "local-secret")
+    names = [order["client_order_id"] for order in venue.all_orders("AAPL")]
+    assert sorted(names) == [f"scale-t:AAPL:entry:{number}:1" for number in range(7)]
+    assert venue.all_orders("MSFT") == []
+    monkeypatch.setattr(venue_module, "MAX_PAGES", 2)
+    with pytest.raises(TooManyOrders):
+        venue.all_orders("AAPL")
+    venue.close()
+
+
+def test_an_order_is_sent_with_its_exact_numbers(
+    alpaca: LocalAlpaca, orders: AccountOrders
+) -> None:
+    """Decimals go through alpaca-py's floats and come out as they were."""
+    venue = Venue(alpaca.url, "local", "local-secret")
+    answer = venue.place(PLACE)
+    assert isinstance(answer, Found)
+    told = {key: answer.order_data[key] for key in ("qty", "limit_price", "side", "time_in_force")}
+    assert told == {"qty": "10", "limit_price": "99.95", "side": "buy", "time_in_force": "day"}
+    venue.close()

@@ -1,0 +1,111 @@
+"""Every order event is published exactly once, whoever told it, and however often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from main.alpaca_broker.order_ledger import OrderLedger
+
+LATER_NS = 2_000_000_000_000_000_000
+AT = "2026-11-20T15:00:00.5Z"
+
+
+def order(order_id: str = "o1", status: str = "new", filled_qty: str = "0", **more: Any) -> Any:
+    moments = {"submitted_at": AT, "updated_at": AT, "canceled_at": AT}
+    return {"id": order_id, "status": status, "filled_qty": filled_qty, **moments, **more}
+
+
+def update(event: str, filled_qty: str = "0", **more: Any) -> dict[str, Any]:
+    return {"event": event, "order": order(filled_qty=filled_qty), **more}
+
+
+def fill(cum_qty: str, kind: str = "partial_fill") -> dict[str, Any]:
+    """An activity, as REST tells an execution."""
+    return {"id": f"20261120::{cum_qty}", "order_id": "o1", "type": kind, "cum_qty": cum_qty,
+            "qty": "1", "price": "100.10", "transaction_time": AT}  # fmt: skip
+
+
+def take(ledger: OrderLedger, *updates: dict[str, Any]) -> list[bool]:
+    """Which of these the stream's reader would publish."""
+    taken = []
+    for one in updates:
+        taken.append(ledger.admits(one))
+        if taken[-1]:
+            ledger.note(one)
+    return taken
+
+
+def test_an_event_with_a_known_id_is_a_repeat() -> None:
+    ledger = OrderLedger()
+    assert take(ledger, *[update("new", event_id="e1")] * 2) == [True, False]
+    assert take(ledger, *[update("fill", "1", execution_id="x1")] * 2) == [True, False]
+
+
+def test_an_execution_without_an_id_is_known_by_what_is_filled_up_to_it() -> None:
+    ledger = OrderLedger()
+    events = [update("partial_fill", qty) for qty in ("1", "1.0", "2")]
+    assert take(ledger, *events) == [True, False, True]
+
+
+def test_an_execution_with_a_new_id_is_new_also_when_its_orders_snapshot_runs_ahead() -> None:
+    """Two executions at once: both may carry the order as it is after the second."""
+    ledger = OrderLedger()
+    events = [update("partial_fill", "2", execution_id=x) for x in ("x1", "x2")]
+    assert take(ledger, *events) == [True, True]
+
+
+def test_what_rest_brought_first_is_dropped_when_the_stream_brings_it_late() -> None:
+    ledger = OrderLedger()
+    (missed,) = ledger.missing(
+        order(status="partially_filled", filled_qty="1"), [fill("1")], LATER_NS
+    )
+    ledger.note(missed, recovered=True)
+    assert take(ledger, update("partial_fill", "1", execution_id="x1")) == [False]
+    assert take(ledger, update("fill", "2", execution_id="x2")) == [True]
+
+
+@pytest.mark.parametrize("broken", [None, {}, {"id": None}, "an order"])
+def test_updates_that_name_no_order_are_never_taken_for_each_other(broken: object) -> None:
+    ledger = OrderLedger()
+    assert take(ledger, *[{"event": "fill", "order": broken}] * 3) == [True, True, True]
+    assert ledger.open_orders() == set(), "there is nothing to ask REST for"
+
+
+def test_rest_tells_what_the_stream_did_not_and_no_more() -> None:
+    ledger = OrderLedger()
+    take(ledger, update("new"), update("partial_fill", "1", execution_id="x1"))
+    fills = [fill("1"), fill("2"), fill("3", "fill")]
+    missed = ledger.missing(order(status="filled", filled_qty="3"), fills, LATER_NS)
+    assert [(m["event"], m["cum_qty"]) for m in missed] == [("partial_fill", "2"), ("fill", "3")]
+    for one in missed:
+        ledger.note(one, recovered=True)
+    assert ledger.missing(order(status="filled", filled_qty="3"), fills, LATER_NS) == []
+
+
+def test_an_order_is_new_before_it_fills_and_ends_after() -> None:
+    missed = OrderLedger().missing(order(status="new", filled_qty="1"), [fill("1")], LATER_NS)
+    assert [m["event"] for m in missed] == ["new", "partial_fill"]
+    missed = OrderLedger().missing(order(status="canceled", filled_qty="1"), [fill("1")], LATER_NS)
+    assert [m["event"] for m in missed] == ["partial_fill", "canceled"]
+
+
+def test_what_may_still_be_on_its_way_is_left_to_the_stream() -> None:
+    before_ns = 1_700_000_000_000_000_000
+    assert OrderLedger().missing(order(), [fill("1")], before_ns) == []
+
+
+def test_an_order_stays_open_until_it_is_seen_to_end() -> None:
+    ledger = OrderLedger()
+    take(ledger, update("new"))
+    assert ledger.open_orders() == {"o1"}
+    take(ledger, update("fill", "1", execution_id="x1"))
+    assert ledger.open_orders() == set()
+
+
+def test_a_fill_after_a_cancel_is_published() -> None:
+    """U22: a real possibility."""
+    ledger = OrderLedger()
+    events = [update("new"), update("canceled"), update("fill", "1", execution_id="x1")]
+    assert take(ledger, *events) == [True, True, True]
