@@ -12,7 +12,7 @@ from . import __version__
 from .children import obey_lifeline
 from .commands import bus, containers, look, run, security, services
 from .commands.common import console, errors, program
-from .commands.faults import exit_code_of
+from .commands.faults import exit_code_of, words_of
 
 app = typer.Typer(
     help="One Alpaca connection, a Redis channel for every ticker.",
@@ -76,7 +76,7 @@ def main() -> None:
         exit_code = exit_code_of(error)
         if exit_code is None:
             raise
-        errors.print(str(error), style="bold red", markup=False)
+        errors.print(words_of(error), style="bold red", markup=False)
         sys.exit(exit_code)
 
 

@@ -12,7 +12,7 @@ TIMEOUT_S = 5.0
 
 
 class AccountRefused(Exception):
-    """Alpaca knows neither these keys, or not for this endpoint. Trying again is no use."""
+    """Alpaca does not know these keys, or not at this endpoint. Trying again is no use."""
 
     def __init__(self, url: str, status: int) -> None:
         self.url, self.status = url, status
@@ -27,7 +27,7 @@ class AlpacaAccess:
     """An account's REST endpoint and the keys to it."""
 
     url: str
-    key: str
+    key: str = field(repr=False)
     secret: str = field(repr=False)
     paper: bool = True
 

@@ -89,7 +89,7 @@ def _broker(names: BusNames, secured: bool) -> list[str]:
         requests.append(names.get_client_registration_channel("*"))
     # The hot ones first: Redis looks at one after the other, also within the functions.
     return [
-        f"+xadd {_READ_STREAM} +rename +expire {logs}",
+        f"+xadd +xtrim {_READ_STREAM} +rename +expire +persist +ttl {logs}",
         "+publish " + _channels(*_ticker_channels(names, ()), *_broker_channels(names)),
         f"+get +set {strings} {leader}",
         f"+fcall {logs} {strings} {leader}",

@@ -20,6 +20,6 @@ def compose_text() -> str:
 
 
 def _handed_on() -> str:
-    # A name without a value takes the shell's or .env's; where neither has it, it stays unset.
+    # From the shell or .env; where neither has it, an empty value, which is as if unset.
     names = [name.upper() for name in Settings.model_fields if not name.startswith(NOT_HANDED_ON)]
-    return "\n".join(f"    {name}:" for name in names)
+    return "\n".join(f"    {name}: ${{{name}:-}}" for name in names)

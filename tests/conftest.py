@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from main.embedded_valkey import EmbeddedValkey
 from main.utils.redis.config import RedisConfig
 
 T = TypeVar("T")
+
+# A slow machine is no failure: examples have no deadline of their own.
+settings.register_profile("tickerbus", deadline=None)
+settings.load_profile("tickerbus")
 
 
 @pytest.fixture(scope="session")

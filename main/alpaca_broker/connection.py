@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 
 from ..utils.redis.config import backoff_delays
+from ..utils.tracebacks import plain_traceback
 from .errors import Remedy, remedy_for_handshake
 from .market_session import Broken, Outcome, Phase, Refused, SignedIn, SlotTaken
 
@@ -199,7 +200,7 @@ class Upstream:
             except (*_FAILURES, ConversationBroken) as error:
                 reason = self._renewal or f"{type(error).__name__}: {error}"
             except Exception as error:  # the supervisor of this thread: a fault of ours
-                log.exception("upstream.failed", stream=self.config.name)
+                log.error("upstream.failed", stream=self.config.name, traceback=plain_traceback())
                 self.counters["failures"] += 1
                 reason = f"a fault of the broker: {error!r}"
             if self._closing.is_set():

@@ -37,11 +37,16 @@ class Folded:
 
     feed: str
     kept: list[MarketMessage]
-    lost: dict[str, int]
+    lost: dict[str, int]  # trades
+    lost_quotes: dict[str, int]
     from_ns: int
     to_ns: int
     cause: str = "overload"
     malformed: int = 0
+
+    @property
+    def messages_lost(self) -> int:
+        return sum(self.lost.values()) + sum(self.lost_quotes.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +167,7 @@ class FrameBuffer:
         for feed in dict.fromkeys(frame.feed for frame in frames):
             folded = fold([f for f in frames if f.feed == feed], self.fold_cause())
             self.counters.folds += 1
-            self.counters.folded_messages += sum(folded.lost.values())
+            self.counters.folded_messages += folded.messages_lost
             self._items.append(folded)
         self._bytes = 0
 
@@ -172,6 +177,7 @@ def fold(frames: list[Frame], cause: str = "overload") -> Folded:
     last: dict[tuple[type, str], MarketMessage] = {}
     others: list[MarketMessage] = []
     lost: dict[str, int] = {}
+    lost_quotes: dict[str, int] = {}
     malformed = 0
     for frame in frames:
         messages, bad = decode_frame(frame.payload)
@@ -182,12 +188,14 @@ def fold(frames: list[Frame], cause: str = "overload") -> Folded:
                 continue
             key = (type(message), message.S)
             if key in last:
-                lost[message.S] = lost.get(message.S, 0) + 1
+                count = lost if isinstance(message, Trade) else lost_quotes
+                count[message.S] = count.get(message.S, 0) + 1
             last[key] = message
     return Folded(
         feed=frames[0].feed,
         kept=[*others, *last.values()],
         lost=lost,
+        lost_quotes=lost_quotes,
         from_ns=frames[0].received_ns,
         to_ns=frames[-1].received_ns,
         cause=cause,

@@ -20,6 +20,7 @@ from ..utils.redis.messages import (
     now_rfc3339,
     rfc3339,
 )
+from ..utils.tracebacks import plain_traceback
 from .connection import StreamState
 
 log: Final = structlog.get_logger("tickerbus.heartbeat")
@@ -139,6 +140,6 @@ class Heartbeat:
                     next_beat_s = time.monotonic() + self._period_s
                     self._beat()
             except Exception:  # the supervisor: one bad beat must not be the last
-                log.exception("heartbeat.failed")
+                log.error("heartbeat.failed", traceback=plain_traceback())
             left_s = next_beat_s - time.monotonic()
             self._nudged.wait(max(0.0, min(left_s, LOOK_EVERY_S)))

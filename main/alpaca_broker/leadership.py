@@ -51,8 +51,8 @@ class Leadership:
 
     def seek(self) -> Standing:
         """Take the leadership if it is free."""
-        absent_for_s = self._absent_for_s()
-        return self._lead(may_take=absent_for_s >= EXPIRY_MS / 1000 or self._nobody_listens())
+        waited = self._absent_for_s() >= EXPIRY_MS / 1000
+        return self._lead(may_take=waited or self._is_first())
 
     def renew(self) -> Standing:
         """Keep the leadership; one that vanished with Redis's data is taken back."""
@@ -88,9 +88,12 @@ class Leadership:
         since = self._absent_since_s
         return 0.0 if since is None else self._clock_s() - since
 
-    def _nobody_listens(self) -> bool:
+    def _is_first(self) -> bool:
         """Where no broker hears registrations, none is alive that could come back for an absent
-        key: so a first start does not wait."""
+        key: so a first start does not wait. Who has seen an owner does: when Redis was restarted,
+        nobody listens for a moment."""
+        if self.holder is not None:
+            return False
         reply: Any = self._client.pubsub_numsub(self._names.BROKER_REGISTRATION)
         return all(listeners == 0 for _, listeners in reply)
 

@@ -15,6 +15,7 @@ import structlog
 from ..utils.redis.errors import Abandoned, Fenced, RedisUnavailable
 from ..utils.redis.ready import check_broker_redis
 from ..utils.redis.subscriber import RedisSubscriber
+from ..utils.tracebacks import plain_traceback
 from .errors import BrokerNotReady, BrokerRefused
 from .heartbeat import Heartbeat
 from .leadership import Leadership, Standing
@@ -86,7 +87,7 @@ class Life:
         except (RedisUnavailable, BrokerNotReady) as error:
             self.error = error
         except Exception as error:  # the supervisor of this thread
-            log.exception("broker.failed")
+            log.error("broker.failed", traceback=plain_traceback())
             self.error = error
             if self._lifecycle.move_if_legal(State.FAULTED, repr(error)):
                 self._ending.wait()
@@ -153,7 +154,12 @@ class Life:
                 log.warning("leadership.not_released", error=str(error))
 
     def _connect_redis(self) -> Parts:
-        parts = make_parts(self._config, self._broker.stream_changed, self._broker.upstream_lost)
+        parts = make_parts(
+            self._config,
+            self._broker.stream_changed,
+            self._broker.upstream_lost,
+            self._broker.following,
+        )
         secured = self._config.registration_secured
         problems = check_broker_redis(parts.redis, parts.names, secured=secured)
         if problems:

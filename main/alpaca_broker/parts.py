@@ -6,7 +6,7 @@ a new run: nothing of the old one (numbers, held messages, connections) may leak
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import redis
@@ -18,6 +18,7 @@ from .assets import AssetList
 from .broker_config import BrokerConfig
 from .connection import StreamState
 from .frame_buffer import FrameBuffer
+from .housekeeping import Housekeeping
 from .leadership import Leadership
 from .lease_store import LeaseStore
 from .market_clock import MarketClock
@@ -84,6 +85,7 @@ def make_parts(
     config: BrokerConfig,
     on_state: Callable[[str, StreamState], None],
     on_lost: Callable[[str, int, str], None],
+    following: Callable[[], Collection[str]],
 ) -> Parts:
     """Connect to Redis, and wire everything that does not need Alpaca yet.
 
@@ -100,6 +102,7 @@ def make_parts(
     translator = MarketTranslator(LastPriceRule(clock.is_regular))
     recovery = Recovery(config.data_rest, client, names, prices, config.feed)
     ledger = OrderLedger()
+    keeper = Housekeeping(client, names, config.journal.order_days, following)
     return Parts(
         publisher=publisher,
         redis=client,
@@ -115,6 +118,6 @@ def make_parts(
         price_desk=PriceDesk(translator, recovery.ask),
         ledger=ledger,
         reconciler=Reconciler(
-            config.rest, orders, ledger.open_orders, client, names, clock.refresh
+            config.rest, orders, ledger.open_orders, client, names, (clock.refresh, keeper.keep)
         ),
     )

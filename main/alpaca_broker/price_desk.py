@@ -14,11 +14,19 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from msgspec import UNSET
 
-from ..utils.redis.messages import BusMessage, GapMessage, PriceMessage, now_rfc3339, rfc3339
+from ..utils.redis.messages import (
+    BarsGap,
+    BusMessage,
+    GapMessage,
+    PriceMessage,
+    QuotesGap,
+    now_rfc3339,
+    rfc3339,
+)
 from .frame_buffer import LATE_NS, Break, Folded, Frame, Item, Refill, Silence
 from .translate import MarketTranslator
 
@@ -26,6 +34,7 @@ MAX_EARLY_MESSAGES: Final = 10_000
 REFILL_WAIT_S: Final = 3.0
 REFILL_TWINS_S: Final = 30.0  # how long after a refill its live twins may still arrive
 
+GapT = TypeVar("GapT", GapMessage, QuotesGap, BarsGap)
 TradeKey: TypeAlias = tuple[object, ...]
 
 
@@ -64,6 +73,7 @@ class _Interrupted:
 
     pause: Break
     until_s: float  # the refill is not waited for any longer
+    data: frozenset[str]  # the kinds of data that are followed
     live: list[BusMessage] = field(default_factory=list)
 
 
@@ -186,7 +196,10 @@ class PriceDesk:
             earlier = self._interrupted.get(symbol)
             live = earlier.live if earlier else []
             self._interrupted[symbol] = _Interrupted(
-                pause=asked, until_s=self._clock_s() + REFILL_WAIT_S, live=live
+                pause=asked,
+                until_s=self._clock_s() + REFILL_WAIT_S,
+                data=following[symbol],
+                live=live,
             )
         if not self._ask_refill(asked):
             for symbol in symbols:
@@ -231,7 +244,13 @@ class PriceDesk:
         interrupted = self._interrupted.pop(symbol)
         self.counters["gaps"] += 1
         self.counters["refilled"] += len(trades)
-        ready.append(_gap(symbol, interrupted.pause, backfilled=backfilled))
+        pause, data = interrupted.pause, interrupted.data
+        ready.append(_gap(GapMessage, symbol, pause, backfilled=backfilled))
+        # Quotes and bars are not refilled: their own channels say so.
+        if "quotes" in data:
+            ready.append(_gap(QuotesGap, symbol, pause, backfilled=False))
+        if "bars" in data:
+            ready.append(_gap(BarsGap, symbol, pause, backfilled=False))
         ready.extend(trades)
         if trades:
             keys = frozenset(map(trade_key, trades))
@@ -256,8 +275,8 @@ class PriceDesk:
         return twin
 
 
-def _gap(symbol: str, pause: Break, *, backfilled: bool) -> GapMessage:
-    return GapMessage(
+def _gap(kind: type[GapT], symbol: str, pause: Break, *, backfilled: bool) -> GapT:
+    return kind(
         symbol=symbol,
         timestamp=now_rfc3339(),
         from_=rfc3339(pause.from_ns - LATE_NS),

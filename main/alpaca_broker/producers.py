@@ -12,6 +12,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from ..utils.tracebacks import plain_traceback
+
 log: Final = structlog.get_logger("tickerbus.producer")
 
 _IDLE_S: Final = 1.0
@@ -62,7 +64,7 @@ class Producer:
                     return
                 self._handle(items)  # also none: what waits for a deadline may be due
         except Exception as error:  # the supervisor of this thread: whatever it was, it is told
-            log.exception("producer.failed", thread=self.name)
+            log.error("producer.failed", thread=self.name, traceback=plain_traceback())
             self._on_failure(self.name, error)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import redis
@@ -45,12 +45,12 @@ class Reconciler:
         open_orders: Callable[[], set[str]],
         client: redis.Redis,
         names: BusNames,
-        also: Callable[[], None],
+        chores: Sequence[Callable[[], None]] = (),
     ) -> None:
-        """`also` is called at each turn, in this thread: what else needs REST now and then."""
+        """`chores` are called at each turn, in this thread: what else may wait for an answer."""
         self.counters: Counter[str] = Counter()
         self._rest, self._buffer, self._open_orders = rest, buffer, open_orders
-        self._client, self._names, self._also = client, names, also
+        self._client, self._names, self._chores = client, names, chores
         self._since_ns = 0
         self._live: tuple[int, int] | None = None  # (connection, since when)
         self._wake = threading.Condition()
@@ -92,7 +92,8 @@ class Reconciler:
     def _run(self) -> None:
         wait_s = PERIOD_S
         while self._sleep(wait_s):
-            self._also()
+            for chore in self._chores:
+                chore()
             with self._wake:
                 fresh, self._asked_again = self._asked_again, False
                 live = self._live

@@ -21,6 +21,7 @@ import structlog
 
 from ..utils.redis.constants import BusNames
 from ..utils.redis.messages import PriceMessage, decode_typed, parse_rfc3339, rfc3339
+from ..utils.tracebacks import plain_traceback
 from .codec import Trade
 from .frame_buffer import LATE_NS, Break, FrameBuffer, Refill
 from .price_desk import TradeKey, trade_key
@@ -94,7 +95,7 @@ class Recovery:
                 log.warning("recovery.failed", symbols=len(pause.symbols), error=str(error))
             except Exception:  # the supervisor: live trades wait for an answer, whatever happened
                 self.counters["refills_failed"] += 1
-                log.exception("recovery.failed")
+                log.error("recovery.failed", traceback=plain_traceback())
             self._buffer.put_note(Refill(symbols=pause.symbols, trades=trades, number=pause.number))
             log.info("recovery.done", asked=len(pause.symbols), refilled=len(trades))
 

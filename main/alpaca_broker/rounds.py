@@ -17,6 +17,7 @@ import structlog
 
 from ..utils.redis.errors import BusError
 from ..utils.redis.messages import RegistrationReply
+from ..utils.tracebacks import plain_traceback
 from .assets import AssetList
 from .errors import BrokerError
 from .lease_store import LeaseStore
@@ -133,7 +134,7 @@ class RegistrationThread:
                     self._on_failure(self.name, error)
                 return
             except Exception as error:  # the supervisor of this thread
-                log.exception("registration.failed")
+                log.error("registration.failed", traceback=plain_traceback())
                 self._on_failure(self.name, error)
                 return
 

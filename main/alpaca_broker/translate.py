@@ -18,6 +18,7 @@ from ..utils.redis.messages import (
     OrderMessage,
     PriceMessage,
     QuoteMessage,
+    QuotesGap,
     StatusMessage,
     moment_text,
     now_rfc3339,
@@ -38,7 +39,7 @@ from .codec import (
     moment,
     timestamp_text,
 )
-from .frame_buffer import Folded, Frame
+from .frame_buffer import LATE_NS, Folded, Frame
 from .rest import Account
 from .sale_conditions import LastPriceRule
 
@@ -235,17 +236,22 @@ def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gaps_of_fold(folded: Folded) -> list[GapMessage]:
+    kinds: tuple[tuple[type[GapMessage], dict[str, int]], ...] = (
+        (GapMessage, folded.lost),
+        (QuotesGap, folded.lost_quotes),
+    )
     return [
-        GapMessage(
+        kind(
             symbol=symbol,
             timestamp=now_rfc3339(),
-            from_=rfc3339(folded.from_ns),
+            from_=rfc3339(folded.from_ns - LATE_NS),  # it happened before it was received
             to=rfc3339(folded.to_ns),
             cause=folded.cause,
             backfilled=False,
             lost=lost,
         )
-        for symbol, lost in folded.lost.items()
+        for kind, counts in kinds
+        for symbol, lost in counts.items()
     ]
 
 

@@ -114,7 +114,7 @@ class BarBook:
         symbol, at_ns = trade.symbol, trade.timestamp.ns
         minute = at_ns - at_ns % MINUTE_NS
         _bar(self._minutes, symbol, minute).add(trade)
-        _bar(self._days, symbol, self._day_start(symbol, minute)).add(trade, daily=True)
+        _bar(self._days, symbol, self.day_start(symbol, minute)).add(trade, daily=True)
         if minute < self._sent_to_ns.get(symbol, 0):
             self._late.add((symbol, minute))
 
@@ -139,7 +139,7 @@ class BarBook:
         """The day so far, of every ticker that has one."""
         bars = []
         for symbol, days in self._days.items():
-            bar = days.get(self._day_start(symbol, now_ns - now_ns % MINUTE_NS))
+            bar = days.get(self.day_start(symbol, now_ns))
             if bar is not None and bar.exists:
                 bars.append(_sealed(bar, symbol, DailyBar))
         return bars
@@ -162,7 +162,9 @@ class BarBook:
             merged.setdefault(start, OpenBar(start)).merge(minute)
         return list(merged.values())
 
-    def _day_start(self, symbol: str, minute_ns: int) -> int:
+    def day_start(self, symbol: str, at_ns: int) -> int:
+        """The start of the ticker's day: midnight in New York, for crypto in UTC."""
+        minute_ns = at_ns - at_ns % MINUTE_NS
         if "/" in symbol:
             return minute_ns - minute_ns % (1440 * MINUTE_NS)
         start = self._day_cache.get(minute_ns)

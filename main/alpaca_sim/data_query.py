@@ -18,6 +18,7 @@ from .messages import rfc3339
 
 HISTORICAL_FEEDS = frozenset({"sip", "iex", "otc", "boats"})
 LATEST_FEEDS = HISTORICAL_FEEDS | {"delayed_sip", "overnight"}
+_NOT_SIMULATED = frozenset({"otc", "boats", "overnight"})
 _MINUTES = {"MIN": 1, "T": 1, "HOUR": 60, "H": 60}
 _MOST = {"MIN": 59, "T": 59, "HOUR": 23, "H": 23}
 
@@ -104,11 +105,16 @@ def check_symbol(symbol: str, feed: Feed) -> None:
 
 
 def check_feed(query: Mapping[str, str], allowed: frozenset[str], refused: tuple[str, ...]) -> None:
-    """The `feed` parameter. Raises BadQuery: 400 for an unknown one, 403 beyond the plan."""
+    """The `feed` parameter.
+
+    Raises BadQuery: 400 for an unknown one, 403 beyond the plan, 501 for one not simulated.
+    """
     feed = query.get("feed", "sip")
     if feed not in allowed:
         raise BadQuery(f"invalid feed: {feed}")
-    if feed in refused and (query.get("feed") or "sip" in refused):
+    if feed in _NOT_SIMULATED:
+        raise BadQuery(f"feed {feed} is not implemented", 501)
+    if feed in refused:
         raise BadQuery(f"subscription does not permit querying recent {feed.upper()} data", 403)
 
 

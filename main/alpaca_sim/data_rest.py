@@ -9,6 +9,7 @@ from typing import Any
 
 from .bars import BarBook, OpenBar, new_york_midnight, sealed_bar
 from .config import StreamRules
+from .data_latest import LatestValues
 from .data_meta import CONDITIONS, EXCHANGES
 from .data_query import (
     HISTORICAL_FEEDS,
@@ -70,6 +71,7 @@ class DataRest:
         self._history = history
         self._rules = rules
         self._touch = touch
+        self._latest = LatestValues(history)
 
     def request(self, path: str, query: Query, now_ns: int) -> Reply | None:
         """The answer, or None if this is not a path of the market-data API."""
@@ -93,9 +95,7 @@ class DataRest:
             case [("bars" | "trades" | "quotes") as kind, "latest"]:
                 return self._latest_of(kind, _STOCKS, query, now_ns)
             case ["snapshots"]:
-                check_feed(query, LATEST_FEEDS, self._rules.refused_feeds)
-                symbols = read_symbols(query, _STOCKS)
-                return Reply(status=200, body=self._snapshots(symbols, now_ns))
+                return Reply(status=200, body=self._snapshots(_STOCKS, query, now_ns))
             case ["meta", "exchanges"]:
                 return Reply(status=200, body=EXCHANGES)
             case ["meta", "conditions", tick_type]:
@@ -116,11 +116,10 @@ class DataRest:
             case ["latest", ("bars" | "trades" | "quotes") as kind]:
                 return self._latest_of(kind, _CRYPTO, query, now_ns)
             case ["latest", "orderbooks"]:
-                symbols = read_symbols(query, _CRYPTO)
-                return Reply(status=200, body={"orderbooks": self._books(symbols, now_ns)})
+                return Reply(status=200, body={"orderbooks": self._books(query, now_ns)})
             case ["snapshots"]:
-                symbols = read_symbols(query, _CRYPTO)
-                return Reply(status=200, body={"snapshots": self._snapshots(symbols, now_ns)})
+                found = self._snapshots(_CRYPTO, query, now_ns)
+                return Reply(status=200, body={"snapshots": found})
             case _:
                 return None
 
@@ -164,8 +163,10 @@ class DataRest:
     def _source(self, kind: str, symbol: str, query: Query) -> _Source:
         history = self._history
         if kind == "trades":
+            # IEX has its own trades only.
+            own = query.get("feed") == "iex"
             return _Source(
-                history.trades(symbol),
+                [t for t in history.trades(symbol) if not own or t.exchange == "V"],
                 lambda trade: trade.timestamp.ns,
                 lambda trade: trade_wire(trade, history.update_of(trade)),
             )
@@ -181,63 +182,48 @@ class DataRest:
     def _latest_of(self, kind: str, feed: Feed, query: Query, now_ns: int) -> Reply:
         if feed is _STOCKS:
             check_feed(query, LATEST_FEEDS, self._rules.refused_feeds)
-        found = {s: self._latest(kind, s, now_ns) for s in read_symbols(query, feed)}
+        found = {
+            symbol: self._latest.of(kind, symbol, now_ns, query.get("feed"))
+            for symbol in self._awake(read_symbols(query, feed), now_ns)
+        }
         return Reply(status=200, body={kind: {s: wire for s, wire in found.items() if wire}})
 
     def _one_latest(self, kind: str, symbol: str, query: Query, now_ns: int) -> Reply:
         check_symbol(symbol, _STOCKS)
         check_feed(query, LATEST_FEEDS, self._rules.refused_feeds)
-        wire = self._latest(kind, symbol, now_ns)
+        self._touch(symbol, now_ns)
+        wire = self._latest.of(kind, symbol, now_ns, query.get("feed"))
         if wire is None:
             raise BadQuery(f"no {kind[:-1]} found for {symbol}", 404)
         return Reply(status=200, body={kind[:-1]: wire, "symbol": symbol})
 
-    def _latest(self, kind: str, symbol: str, now_ns: int) -> Wire | None:
-        self._touch(symbol, now_ns)
-        if kind == "trades":
-            trade = self._history.last_trade(symbol)
-            return trade_wire(trade, self._history.update_of(trade)) if trade else None
-        if kind == "quotes":
-            quote = self._history.last_quote(symbol)
-            return quote_wire(quote) if quote else None
-        return _last_bar(self._history.bars.minutes(symbol), symbol)
-
-    def _snapshots(self, symbols: Sequence[str], now_ns: int) -> dict[str, Wire]:
-        found = {symbol: self._snapshot(symbol, now_ns) for symbol in symbols}
+    def _snapshots(self, feed: Feed, query: Query, now_ns: int) -> dict[str, Wire]:
+        if feed is _STOCKS:
+            check_feed(query, LATEST_FEEDS, self._rules.refused_feeds)
+        found = {
+            symbol: self._latest.snapshot(symbol, now_ns, query.get("feed"))
+            for symbol in self._awake(read_symbols(query, feed), now_ns)
+        }
         return {symbol: snapshot for symbol, snapshot in found.items() if snapshot}
 
     def _one_snapshot(self, symbol: str, query: Query, now_ns: int) -> Reply:
         check_symbol(symbol, _STOCKS)
         check_feed(query, LATEST_FEEDS, self._rules.refused_feeds)
-        snapshot = self._snapshot(symbol, now_ns)
+        self._touch(symbol, now_ns)
+        snapshot = self._latest.snapshot(symbol, now_ns, query.get("feed"))
         if not snapshot:
             raise BadQuery(f"no snapshot found for {symbol}", 404)
         return Reply(status=200, body={"symbol": symbol} | snapshot)
 
-    def _snapshot(self, symbol: str, now_ns: int) -> Wire:
-        today = new_york_midnight(now_ns)
-        days = [bar for bar in self._history.bars.days(symbol) if bar.exists]
-        parts: dict[str, Wire | None] = {
-            "latestTrade": self._latest("trades", symbol, now_ns),
-            "latestQuote": self._latest("quotes", symbol, now_ns),
-            "minuteBar": self._latest("bars", symbol, now_ns),
-            "dailyBar": _last_bar([bar for bar in days if bar.start_ns >= today], symbol),
-            "prevDailyBar": _last_bar([bar for bar in days if bar.start_ns < today], symbol),
-        }
-        return {name: wire for name, wire in parts.items() if wire}
+    def _books(self, query: Query, now_ns: int) -> dict[str, Wire]:
+        symbols = self._awake(read_symbols(query, _CRYPTO), now_ns)
+        found = {symbol: self._latest.book(symbol) for symbol in symbols}
+        return {symbol: book for symbol, book in found.items() if book}
 
-    def _books(self, symbols: Sequence[str], now_ns: int) -> dict[str, Wire]:
-        books: dict[str, Wire] = {}
+    def _awake(self, symbols: Sequence[str], now_ns: int) -> Sequence[str]:
         for symbol in symbols:
             self._touch(symbol, now_ns)
-            quote = self._history.last_quote(symbol)
-            if quote:
-                books[symbol] = {
-                    "t": quote.timestamp.rfc3339(),
-                    "b": [{"p": quote.bid_price, "s": quote.bid_size}],
-                    "a": [{"p": quote.ask_price, "s": quote.ask_size}],
-                }
-        return books
+        return symbols
 
 
 def _bars_for(book: BarBook, symbol: str, query: Query) -> list[OpenBar]:
@@ -245,11 +231,6 @@ def _bars_for(book: BarBook, symbol: str, query: Query) -> list[OpenBar]:
     if start_of is new_york_midnight:
         return book.days(symbol)
     return book.aggregated(symbol, start_of)
-
-
-def _last_bar(bars: Sequence[OpenBar], symbol: str) -> Wire | None:
-    existing = next((bar for bar in reversed(bars) if bar.exists), None)
-    return bar_wire(sealed_bar(existing, symbol)) if existing else None
 
 
 def _conditions(tick_type: str, query: Query) -> Reply:

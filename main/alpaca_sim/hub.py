@@ -19,7 +19,7 @@ ReaderFilter = Callable[["Reader", Published], Iterable[Published]]
 class Reader:
     """One data connection: its conversation, and the messages on their way to it.
 
-    `wake` is called when something waits. `control` holds ready frames, which go first.
+    `wake` is called when something waits, `on_slow` when more waits than may. `control` holds ready frames, which go first.
     """
 
     def __init__(self, number: int, session: DataSession, rules: StreamRules) -> None:
@@ -29,6 +29,7 @@ class Reader:
         self.control: deque[bytes] = deque()
         self.slot: str | None = None
         self.wake: Callable[[], None] = lambda: None
+        self.on_slow: Callable[[], None] = lambda: None
 
     @property
     def endpoint(self) -> str:
@@ -41,6 +42,7 @@ class Reader:
         if len(self.control) > _CONTROL_BOUND:  # it asks and asks, and never reads
             self.outbox.overflowed = True
             self.control.clear()
+            self.on_slow()
             return
         for message in turn.messages:
             self.control.append(encoding.frame([encoding.encode(message)]))
@@ -50,6 +52,8 @@ class Reader:
     def offer(self, item: Published) -> None:
         """Queue a market message."""
         self.outbox.add(item)
+        if self.outbox.overflowed:
+            self.on_slow()
         self.wake()
 
 

@@ -43,11 +43,13 @@ class DataSocket:
         self._loop = asyncio.get_running_loop()
         self._deadline: asyncio.TimerHandle | None = None
         self._ended = False
+        self._refusal: asyncio.Future[None] | None = None
 
     async def serve(self, headers: Mapping[str, str]) -> None:
         """Until the connection ends."""
         self.reader.wake = self.wire.awake.set
         writer = asyncio.create_task(self._write(), name=f"writer-{self.reader.number}")
+        self.reader.on_slow = lambda: self._on_slow(writer)
         keeper = asyncio.create_task(self.wire.keep_alive(self._rules.pong_timeout_s))
         self._take_turn(self.reader.session.open(headers))
         self._expect_sign_in()
@@ -124,6 +126,12 @@ class DataSocket:
             if item.serial:
                 oracle.sent(number, item.symbol, item.serial)
 
+    def _on_slow(self, writer: asyncio.Task[None]) -> None:
+        # The writer may be stuck in a send that never ends. A frozen wire stays frozen.
+        if self._refusal is None and not self.wire.frozen:
+            writer.cancel()
+            self._refusal = asyncio.ensure_future(self.refuse_slow_reader())
+
     async def refuse_slow_reader(self) -> None:
         """407 where it still arrives, then the end."""
         encoding = self.reader.session.encoding
@@ -159,6 +167,7 @@ class TradingSocket:
     async def serve(self, headers: Mapping[str, str]) -> None:
         """Until the connection ends."""
         self.reader.wake = self.wire.awake.set
+        self.reader.on_slow = self.wire.reset
         writer = asyncio.create_task(self._write(), name="trading-writer")
         timeout_s = self._sim.config.streams.pong_timeout_s
         keeper = asyncio.create_task(self.wire.keep_alive(timeout_s))
@@ -182,9 +191,6 @@ class TradingSocket:
                 await self.wire.awake.wait()
                 self.wire.awake.clear()
                 while frames:
-                    if self.reader.overflowed:
-                        self.wire.reset()
-                        return
                     await self.wire.send(frames[0], binary=self._binary)
                     frames.popleft()
                 if self.reader.session.close_after_send:

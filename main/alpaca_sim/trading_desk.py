@@ -37,12 +37,13 @@ class TradingReader:
         self.session = session
         self.frames: deque[bytes] = deque()
         self.wake = wake
-        self.overflowed = False
+        self.on_slow: Callable[[], None] = lambda: None
 
     def say(self, frames: list[bytes]) -> None:
         """Queue ready frames; orders are never dropped: too slow a reader is cut instead."""
         self.frames.extend(frames)
-        self.overflowed = len(self.frames) > _FRAMES_BOUND
+        if len(self.frames) > _FRAMES_BOUND:
+            self.on_slow()
         if frames:
             self.wake()
 

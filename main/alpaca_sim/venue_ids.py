@@ -6,6 +6,7 @@ from random import Random
 from uuid import UUID
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_SHIFTS = range(125, -1, -5)
 _RANDOM_BITS = 80
 _MILLISECOND = 1_000_000
 
@@ -27,4 +28,4 @@ class VenueIds:
         value = (now_ns // _MILLISECOND) << _RANDOM_BITS | self._ulids.getrandbits(_RANDOM_BITS - 1)
         value = max(value, self._last_ulid + 1)
         self._last_ulid = value
-        return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+        return "".join([_CROCKFORD[value >> shift & 31] for shift in _SHIFTS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import lru_cache
 
 # Money is exact: quantities and prices have at most nine decimals and are bounded where they
 # enter, so that no product or sum of them needs more digits than this. Divisions alone round.
@@ -14,6 +15,7 @@ NINE_PLACES = Decimal("0.000000001")
 ZERO = Decimal(0)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OFFSET = len("+00:00")
 _SECOND = 1_000_000_000
 _RFC3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2})"
@@ -34,10 +36,11 @@ def optional_number(value: Decimal | None) -> str | None:
     return None if value is None else number(value)
 
 
+@lru_cache(maxsize=1_024)  # one moment stands in several fields of several events
 def timestamp(time_ns: int) -> str:
     """RFC 3339 in UTC with up to nine decimals; trailing zeros are cut, as Go does."""
     seconds, fraction = divmod(time_ns, _SECOND)
-    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    text = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:-_OFFSET]
     return f"{text}.{fraction:09d}".rstrip("0") + "Z" if fraction else f"{text}Z"
 
 

@@ -8,7 +8,7 @@ from ..ports import PortTaken
 from ..settings import SettingsError
 from ..stack import PartFailed
 from ..utils.redis.errors import BusError, InvalidTicker, RedisUnavailable, RedisUnsuitable
-from .common import BAD_USE, REFUSED, Mistake
+from .common import BAD_USE, REFUSED, Mistake, program
 
 EXIT_CODES: dict[type[Exception], int] = {
     SettingsError: BAD_USE,
@@ -27,3 +27,10 @@ def exit_code_of(error: Exception) -> int | None:
     if isinstance(error, Mistake | PartFailed):
         return error.exit_code
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), None)
+
+
+def words_of(error: Exception) -> str:
+    """What to tell: the error, and what to do next where it does not say so itself."""
+    if isinstance(error, RedisUnavailable):
+        return f"{error}\nSay where Redis is with REDIS_URL or REDIS_HOST, or start one: {program()} up"
+    return str(error)

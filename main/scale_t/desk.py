@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
+from ..utils.tracebacks import plain_traceback
 from .intents import Cancel, Intent, Place
 from .venue import Answer, Lost, OrderData, Venue, VenueFailed
 
@@ -78,7 +79,7 @@ class OrderDesk:
             try:
                 answer = self._do(job)
             except Exception as error:  # a supervisor: no fault here may end the desk in silence
-                log.exception("scale_t.request_failed", job=job)
+                log.error("scale_t.request_failed", job=job, traceback=plain_traceback())
                 answer = Lost(reason=repr(error))
             self._on_answer(job, answer)
             with self._lock:

@@ -103,7 +103,7 @@ def _settle(stage: Stage, row: Row) -> None:
     stage.orders.stop()
     ids = stage.cutoff = stage.newest_ids()
     for name in LIBRARY:
-        stage.wait_until(lambda name=name: stage.is_past(name, ids), 30, f"{name} has caught up")
+        stage.wait_until(lambda name=name: stage.is_past(name, ids), 60, f"{name} has caught up")
     stage.wait_until(lambda: stage.is_past("plain", ids), 10, "plain hears again")
     stage.wait_until(
         lambda: not _orders_missing(stage), RECONCILED_S, "all order events came", every_s=0.1

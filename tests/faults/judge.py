@@ -77,6 +77,7 @@ class Book:
         self.counters: dict[str, int] = {}
         self.first_seen: dict[str, dict[int | str, int]] = {}  # symbol -> trade id -> when
         self.newest_ids: dict[str, int] = {}
+        self._recent: dict[str, deque[tuple[int, int]]] = {}
         self.lag_s: dict[str, float] = {}  # of the newest trade, when it was seen
         self._delays: deque[tuple[int, int]] = deque(maxlen=20_000)  # (seen, delay) of live trades
         self._spans: dict[str, list[tuple[int, int]]] = {}
@@ -116,10 +117,8 @@ class Book:
 
     def first_after(self, symbol: str, trade_id: int) -> int | None:
         """When a trade with a higher id was first seen."""
-        if self.newest_ids.get(symbol, 0) <= trade_id:
-            return None
-        seen = self.first_seen[symbol]
-        return min(at for key, at in seen.items() if isinstance(key, int) and key > trade_id)
+        recent = self._recent.get(symbol, ())
+        return min((at for key, at in recent if key > trade_id), default=None)
 
     def _see_place(self, line: Line) -> None:
         if line.seq <= 0:
@@ -149,6 +148,8 @@ class Book:
         if isinstance(line.trade_id, int):
             self.disordered += line.trade_id < self._last_trade.get(line.symbol, 0)
             self._last_trade[line.symbol] = line.trade_id
+            recent = self._recent.setdefault(line.symbol, deque(maxlen=5_000))
+            recent.append((line.trade_id, line.at))
             newest = self.newest_ids.get(line.symbol, 0)
             self.newest_ids[line.symbol] = max(newest, line.trade_id)
 

@@ -26,13 +26,26 @@ class OrderFlow:
         self._port, self._tickers, self._period_s = port, tickers, 1 / per_s
         self._random = random.Random(seed)
         self._ended = threading.Event()
+        self._may_go = threading.Event()
+        self._may_go.set()
+        self._between = threading.Lock()  # held while an order and what belongs to it is sent
         self._thread = threading.Thread(target=self._run, name="lab-orders", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def pause(self) -> None:
+        """No more orders for now; those under way are done when it returns."""
+        self._may_go.clear()
+        with self._between:
+            pass
+
+    def go_on(self) -> None:
+        self._may_go.set()
+
     def stop(self) -> None:
         self._ended.set()
+        self._may_go.set()
         self._thread.join(10)
 
     def _run(self) -> None:
@@ -40,7 +53,9 @@ class OrderFlow:
             if self._ended.wait(self._period_s * self._random.uniform(0.5, 1.5)):
                 return
             act = self._random.choice((self._buy_and_sell, self._cancel, self._replace))
-            act(ticker)
+            self._may_go.wait()
+            with self._between:
+                act(ticker)
 
     def _buy_and_sell(self, ticker: str) -> None:
         self._order(ticker, side="buy", type="market", qty="3")

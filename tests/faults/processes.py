@@ -23,7 +23,7 @@ def killed(stage: Stage) -> None:
     """In the middle of a burst, and started again at once."""
     stage.cause_begins()
     for symbol in stage.config.tickers:
-        stage.sim.burst(symbol, 400)
+        stage.sim.burst(symbol, 200)
     stage.brokers["broker"].kill()
     stage.start_broker("broker")
     stage.let_pass(stage.config.zombie_slot_s)
@@ -49,7 +49,7 @@ def paused(seconds: float) -> Fault:
         stage.let_pass(max(0.0, seconds - (time.time_ns() - stage.cause_began) / 1e9))
         stage.brokers["broker"].signal(signal.SIGCONT)
         stage.wait_until(
-            lambda: any("broker.standby" in word for word in stage.words("broker")[-200:]),
+            lambda: any("broker.superseded" in word for word in stage.words("broker")),
             20,
             "the old owner steps down",
         )
@@ -199,7 +199,7 @@ def asked_to_end(stage: Stage) -> None:
     """In the middle of a burst; then started again."""
     stage.cause_begins()
     for symbol in stage.config.tickers:
-        stage.sim.burst(symbol, 400)
+        stage.sim.burst(symbol, 200)
     stage.stop_broker("broker")
     assert stage.exit_codes["broker"] == 0, stage.exit_codes
     assert stage.stop_s["broker"] < 5, f"it took {stage.stop_s['broker']:.1f} s"
@@ -293,7 +293,9 @@ FAULTS: Final = (
         number="X4",
         title="disk full: Redis refuses writes for 3 s",
         inflict=disk_full,
+        stage=StageConfig(valkey=("--enable-protected-configs", "yes")),
         detect_s=None,
+        note="a background save that cannot be written stops writes, as on a full disk",
     ),
     Fault(
         number="X5",

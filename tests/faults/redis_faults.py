@@ -228,7 +228,12 @@ FAULTS: Final = (
     ),
     Fault(number="R5", title="out of memory for 3 s", inflict=out_of_memory),
     Fault(number="R5b", title="keys evicted for 3 s", inflict=evicted),
-    Fault(number="R6", title="one subscriber cut for its output buffer", inflict=output_buffer),
+    Fault(
+        number="R6",
+        title="one subscriber cut for its output buffer",
+        inflict=output_buffer,
+        stage=StageConfig(slow_delay_s=0.0005),
+    ),
     Fault(number="R7", title="every pub/sub connection killed", inflict=pubsub_killed),
     Fault(number="R8", title="blocked for 2 s by a slow command", inflict=blocked),
     Fault(number="R9", title="rights to write and read revoked for 4 s", inflict=revoked),

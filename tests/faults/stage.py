@@ -5,12 +5,13 @@ local Alpaca <== cables: data, trading, rest ==> broker <== cable ==> Valkey <==
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -53,7 +54,7 @@ class StageConfig:
     replica: bool = False
     standby: bool = False
     broker: dict[str, str] = field(default_factory=dict)
-    slow_delay_s: float = 0.015
+    slow_delay_s: float = 0.010
     slow_capacity: int = 200
     history: int = 50_000
     partial_fill_rate: float = 0.3
@@ -80,6 +81,7 @@ class Stage:
         self.ended_on_purpose: set[str] = set()
         self.cutoff: dict[str, int] = {}  # the newest trade of each ticker that is judged
         self.cause_began = self.cause_ended = 0
+        self._last_owner = "broker"
         self._files: dict[str, LineFile] = {}
         self._ids_at_end: dict[str, int] = {}
         self._cleanup = ExitStack()
@@ -246,19 +248,21 @@ class Stage:
             return None
         return max(moment for moment in moments if moment is not None)
 
-    def happened(self, name: str) -> list[Happened]:
-        """The trades that a reader has to have, up to the cut-off."""
-        since = self.since[name]
+    def happened(self, name: str, above: Mapping[str, int] | None = None) -> list[Happened]:
+        """The trades that a reader has to have, up to the cut-off; those `above` these ids."""
+        since, lowest = self.since[name], above or {}
         return [
             Happened(trade.symbol, trade.trade_id, trade.serial, trade.timestamp_ns)
             for symbol in self.follows[name]
             for trade in self.sim.oracle.trades(symbol)
-            if trade.timestamp_ns >= since and trade.trade_id <= self.cutoff.get(symbol, 0)
+            if lowest.get(symbol, 0) < trade.trade_id <= self.cutoff.get(symbol, 0)
+            and trade.timestamp_ns >= since
         ]
 
-    def orders_happened(self) -> list[OrderHappened]:
+    def orders_happened(self, begin: int = 0) -> list[OrderHappened]:
+        """The account's events, in their order, from number `begin` on."""
         found = []
-        for event in list(self.sim.oracle.order_events):
+        for event in list(self.sim.oracle.order_events)[begin:]:
             told: dict[str, Any] = dict(event)
             message = {"order_data": told["order"], "update": told, "event": told["event"]}
             fields = order_fields(message)
@@ -284,6 +288,16 @@ class Stage:
         self.read()
         seen = self.books[name].newest_ids
         return all(seen.get(symbol, 0) > ids[symbol] for symbol in self.follows[name])
+
+    def owner(self) -> str:
+        """The broker process that leads now; while nobody does, the one that led last."""
+        client: Any = redis.Redis(port=self.primary.port, socket_timeout=0.2)
+        with contextlib.suppress(redis.RedisError, OSError), contextlib.closing(client):
+            leader = str(client.get("BROKER_LEADER"))
+            for name, program in self.brokers.items():
+                if f"/{program.pid}/" in leader:
+                    self._last_owner = name
+        return self._last_owner
 
     def forget_reader(self, name: str) -> None:
         """It was killed: what it would have seen does not count."""

@@ -82,6 +82,7 @@ def slot_taken(seconds: float) -> Fault:
         number="U6",
         title=f"406 connection limit exceeded for {seconds:g} s",
         inflict=inflict,
+        stage=StageConfig(slow_delay_s=0.005),
     )
 
 

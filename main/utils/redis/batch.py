@@ -16,9 +16,13 @@ import msgspec
 
 from .config import pack_argument
 from .constants import BusNames
-from .messages import BarMessage, BusMessage, OrderMessage, QuoteMessage
+from .messages import BarMessage, BarsGap, BusMessage, OrderMessage, QuoteMessage, QuotesGap
 
 FUNCTION: Final = "tickerbus_publish_1"
+
+
+# What no journal keeps: it goes to the quotes and bars channels, and last in a batch.
+_UNLOGGED: Final = frozenset({QuoteMessage, BarMessage, QuotesGap, BarsGap})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,7 @@ class Packer:
                 order_keys.append(route.log + route.order_log)
         for message in messages:
             kind = type(message)
-            if kind is QuoteMessage or kind is BarMessage:
+            if kind in _UNLOGGED:
                 unlogged.append(self._pack_unlogged(message))
             elif kind is not OrderMessage:
                 route = self._routes[message.symbol]
@@ -124,7 +128,7 @@ class Packer:
         names = self._names
         channel = (
             names.get_quotes_channel(message.symbol)
-            if type(message) is QuoteMessage
+            if isinstance(message, QuoteMessage | QuotesGap)
             else names.get_bars_channel(message.symbol)
         )
         self._channel_seqs[channel] = seq = self._channel_seqs[channel] + 1

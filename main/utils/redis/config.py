@@ -221,7 +221,7 @@ class Wire:
         received = self.sock.recv_into(self._buffer)
         if not received:
             raise ConnectionResetError("Redis closed the connection")
-        self.replies.feed(self._buffer, 0, received)
+        self.replies.feed(cast(bytes, self._buffer), 0, received)  # it copies from any buffer
 
     def call(self, *arguments: str | bytes | int) -> Any:
         self.send(pack_command(*arguments))

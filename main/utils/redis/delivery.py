@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from .gap_tracker import Entry, Loss, Numbered
+from .gap_tracker import UNTIMELY, Entry, Loss, Numbered, end_of_loss
 from .messages import GapMessage, now_rfc3339
 from .outlet import Decode, Outlet, Undecoded
 
@@ -27,15 +27,16 @@ class Delivery:
         decode: Decode | None = None,
     ) -> None:
         self.channel, self.outlet, self.symbol, self.decode = channel, outlet, symbol, decode
-        self.last: Numbered | None = None  # the last message handed over
+        self.last: Numbered | None = None  # the last message handed over that tells a time
         self.asked_since: str | None = None  # a late joiner asked for more than the journal has
         self._counters = counters
 
     def hand_over(self, entry: Entry) -> None:
         """The next message."""
         if self.asked_since is not None:
-            self._tell(Loss(None, entry.numbers.timestamp), entry.numbers.epoch, "journal_expired")
-        self.last = entry.numbers
+            self._tell(Loss(None, end_of_loss([entry])), entry.numbers.epoch, "journal_expired")
+        if self.last is None or type(entry.message) not in UNTIMELY:
+            self.last = entry.numbers
         if self.decode is not None:
             self.outlet.stage(Undecoded(self.channel, entry.payload, self.decode))
         elif entry.message is not None:
@@ -49,7 +50,8 @@ class Delivery:
         self._tell(Loss(None, loss.until) if unknown else loss, epoch, cause)
 
     def _tell(self, loss: Loss, epoch: int, cause: str) -> None:
-        begun = self.asked_since or (self.last.timestamp if self.last else loss.until)
+        until = loss.until or now_rfc3339()
+        begun = self.asked_since or (self.last.timestamp if self.last else until)
         self.asked_since = None
         self._counters["gaps"] += 1
         log.warning("ticker.gap", channel=self.channel, cause=cause, lost=loss.lost, begun=begun)
@@ -59,7 +61,7 @@ class Delivery:
                 timestamp=now_rfc3339(),
                 epoch=epoch,
                 from_=begun,
-                to=loss.until,
+                to=until,
                 cause=cause,
                 backfilled=False,
                 lost=loss.lost,

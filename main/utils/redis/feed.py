@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from .delivery import Delivery
-from .gap_tracker import BEGINNING, Entry, GapTracker, Loss, Place, Verdict
+from .gap_tracker import BEGINNING, Entry, GapTracker, Loss, Place, Verdict, end_of_loss
 from .messages import now_rfc3339
 from .start import Start
 
@@ -330,7 +330,7 @@ class Feed:
         self.delivery.hand_over(entry)
 
     def _tell_loss(self, entry: Entry) -> None:
-        self._tell(Loss(self.tracker.missing_before(entry.place), entry.numbers.timestamp))
+        self._tell(Loss(self.tracker.missing_before(entry.place), end_of_loss([entry])))
 
     def _tell(self, loss: Loss) -> None:
         cause = "consumer_slow" if self._was_slow else "journal_expired"

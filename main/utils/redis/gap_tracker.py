@@ -17,6 +17,8 @@ import enum
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from .messages import GapMessage, OrderMessage, PriceMessage
+
 
 class Place(NamedTuple):
     """`epoch-seq`: a message's place in its ticker's sequence, and its id in the journal."""
@@ -46,6 +48,7 @@ class Place(NamedTuple):
         return Place(self.epoch, self.seq - 1)
 
 
+UNTIMELY = frozenset({OrderMessage, GapMessage})
 BEGINNING = Place(0, 0)  # before everything that a journal can hold
 
 
@@ -73,10 +76,13 @@ class Entry(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """What no journal has any more: `lost` messages before `until`, None where nobody knows."""
+    """What no journal has any more: `lost` messages before `until`, None where nobody knows.
+
+    `until` is the time of the first message after it that tells its own time; "" if none does.
+    """
 
     lost: int | None
-    until: str  # the timestamp of the first message after it
+    until: str
 
 
 class Verdict(enum.Enum):
@@ -172,20 +178,35 @@ def plan_refill(
         ]
         survivors = kept + log[:1]
         if survivors and (lost := _lost_among(place, survivors)) != 0:
-            plan.append(Loss(lost, survivors[-1].numbers.timestamp))
+            plan.append(Loss(lost, end_of_loss(log or survivors[-1:])))
         plan += kept
         if kept and not log:
             return plan
         if log:
             plan.append(log[0])
             place, log = log[0].place, log[1:]
-    for entry in log:
+    for index, entry in enumerate(log):
         if not _follows(entry.place, place):
             lost = entry.place.seq - place.seq - 1 if entry.place.epoch == place.epoch else None
-            plan.append(Loss(lost, entry.numbers.timestamp))
+            plan.append(Loss(lost, end_of_loss(log[index:])))
         plan.append(entry)
         place = entry.place
     return plan
+
+
+def end_of_loss(after: Sequence[Entry]) -> str:
+    """Until when messages may be missing, by those that came `after`.
+
+    An order, or a trade that was refilled, may tell of a moment before the loss.
+    """
+    return next((entry.numbers.timestamp for entry in after if is_timely(entry.message)), "")
+
+
+def is_timely(message: object) -> bool:
+    """Whether a message was published about when it says that it happened."""
+    if type(message) is PriceMessage:
+        return not message.backfilled
+    return type(message) not in UNTIMELY
 
 
 def _follows(later: Place, earlier: Place) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, Final
 import hiredis
 import structlog
 
+from ..tracebacks import plain_traceback
 from .config import (
     CONNECTION_FAULTS,
     RedisConfig,
@@ -121,7 +122,7 @@ class Listener:
                 self._note_loss(error, wait_s)
                 self._stopping.wait(wait_s)
             except Exception as error:  # whatever it is, everybody depends on this thread
-                log.exception("subscriber.reader_failed")
+                log.error("subscriber.reader_failed", traceback=plain_traceback())
                 self._board.counters["reader_failures"] += 1
                 self._note_loss(error, AFTER_FAILURE_S)
                 self._stopping.wait(AFTER_FAILURE_S)

@@ -73,6 +73,14 @@ class GapMessage(Numbered, frozen=True, kw_only=True, tag="gap", rename={"from_"
     lost: int | None
 
 
+class QuotesGap(GapMessage, frozen=True, kw_only=True, tag="gap", rename={"from_": "from"}):
+    """A gap on the ticker's quotes channel, for the publisher; a reader gets a `GapMessage`."""
+
+
+class BarsGap(GapMessage, frozen=True, kw_only=True, tag="gap", rename={"from_": "from"}):
+    """A gap on the ticker's bars channel, for the publisher; a reader gets a `GapMessage`."""
+
+
 class StatusMessage(Numbered, frozen=True, kw_only=True, tag="status"):
     """A trading halt or resume."""
 
@@ -194,7 +202,7 @@ TypedMessage: TypeAlias = (
     TickerMessage | QuoteMessage | BarMessage | RegistrationReply | BrokerStatus
 )
 
-BusMessage: TypeAlias = TickerMessage | QuoteMessage | BarMessage
+BusMessage: TypeAlias = TickerMessage | QuoteMessage | BarMessage | QuotesGap | BarsGap
 
 _encoder: Final = msgspec.json.Encoder()
 _typed: Final[msgspec.json.Decoder[TypedMessage]] = msgspec.json.Decoder(TypedMessage)

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import structlog
 
+from ..tracebacks import plain_traceback
 from .messages import PriceMessage, QuoteMessage
 
 log: Final = structlog.get_logger("tickerbus.subscriber")
@@ -178,7 +179,7 @@ class Outlet:
                     self.handled += 1
             except Exception:  # a handler is user code: whatever it raises ends nothing here
                 self.errors += 1
-                log.exception("handler.raised", handler=self.name)
+                log.error("handler.raised", handler=self.name, traceback=plain_traceback())
             if self.parked and len(self.queue) <= half:
                 self._room_again(self)
 

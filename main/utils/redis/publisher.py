@@ -279,7 +279,7 @@ class RedisPublisher:
 
     def _set_aside(self, key: str, error: str) -> None:
         """A foreign value under a journal's name would stop every batch: keep it elsewhere."""
-        aside = f"{key}.set_aside.{self.epoch}"
+        aside = f"{key}.set_aside.{time.time_ns()}"
         log.error("journal.set_aside", key=key, moved_to=aside, error=error)
         self.counters["journals_set_aside"] += 1
         self._must_call("RENAME", key, aside)

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from ..tracebacks import plain_traceback
 from .config import backoff_delays
 from .errors import RedisUnavailable
 from .feed import Feed, Round
@@ -100,7 +101,7 @@ class Refiller:
                     self._requests.put(feed)
                 self._stopping.wait(next(self._delays))
             except Exception:  # whatever it is, every feed that lacks something waits for us
-                log.exception("subscriber.refill_failed")
+                log.error("subscriber.refill_failed", traceback=plain_traceback())
                 self._board.counters["refill_failures"] += 1
                 if feed is not None:
                     self._requests.put(feed)

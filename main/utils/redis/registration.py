@@ -11,6 +11,7 @@ from typing import Final, Literal, cast
 
 import structlog
 
+from ..tracebacks import plain_traceback
 from .config import RedisConfig
 from .constants import DEFAULT_LEASE_S
 from .errors import BusError, RedisUnavailable
@@ -102,7 +103,7 @@ class RegistrationClient:
         tickers: Iterable[str],
         lease_s: int = DEFAULT_LEASE_S,
         data: Sequence[DataKind] | None = None,
-        timeout_s: float = 5.0,
+        timeout_s: float = 6.0,
     ) -> list[RegistrationReply]:
         """Ask for tickers, or renew them; one reply each, in their order. Rejections are values.
 
@@ -114,7 +115,7 @@ class RegistrationClient:
         kinds = None if data is None else list(data)
         return self._ask("subscribe", list(tickers), lease, kinds, timeout_s)
 
-    def unregister(self, tickers: Iterable[str], timeout_s: float = 5.0) -> list[RegistrationReply]:
+    def unregister(self, tickers: Iterable[str], timeout_s: float = 6.0) -> list[RegistrationReply]:
         """Let go of tickers; one reply each, in their order.
 
         Raises:
@@ -281,7 +282,7 @@ class LeaseKeeper:
                 try:
                     self._on_rejected(reply)
                 except Exception:  # user code: it must not end the renewals
-                    log.exception("lease.callback_raised", ticker=ticker)
+                    log.error("lease.callback_raised", ticker=ticker, traceback=plain_traceback())
 
     def _on_status(self, status: object) -> None:
         if isinstance(status, BrokerStatus) and status.epoch != self._epoch:

@@ -18,7 +18,7 @@ from .constants import BusNames
 from .entries import decode_ticker_message, read_entry
 from .errors import NotPermitted
 from .feed import Feed
-from .gap_tracker import Entry, Place
+from .gap_tracker import UNTIMELY, Entry, Place
 from .messages import decode_for
 from .outlet import Decode, Handler, Outlet, Undecoded
 
@@ -172,7 +172,8 @@ class Switchboard:
                 and not outlet.full
             ):
                 tracker.expected += 1
-                feed.delivery.last = message
+                if type(message) not in UNTIMELY:
+                    feed.delivery.last = message
                 outlet.staged.append(message)
             else:
                 feed.take(Entry(message, payload, message))

@@ -78,5 +78,10 @@ class OrdersClient:
         assert reply.status_code == 200, reply.text
         return reply.json()
 
+    def patch(self, path: str, **changes: str) -> Message:
+        reply = self._http.patch(self._url + path, json=changes, timeout=5)
+        assert reply.status_code == 200, reply.text
+        return reply.json()  # type: ignore[no-any-return]
+
     def delete(self, path: str) -> int:
         return self._http.delete(self._url + path, timeout=5).status_code

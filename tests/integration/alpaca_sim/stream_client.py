@@ -26,6 +26,7 @@ class StreamClient:
         sign_in: bool = True,
         headers: Mapping[str, str] | None = None,
         compression: str | None = None,
+        max_queue: int | None = None,
     ) -> None:
         self.packed = packed
         extra = dict(headers or {})
@@ -38,7 +39,7 @@ class StreamClient:
                 url,
                 additional_headers=extra,
                 max_size=64 * 1024 * 1024,
-                max_queue=None,
+                max_queue=max_queue,
                 close_timeout=1,
                 compression=compression,
                 ping_interval=None,

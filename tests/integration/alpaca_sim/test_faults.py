@@ -388,6 +388,19 @@ def test_u22_a_fill_comes_after_the_cancel(sim: LocalAlpaca) -> None:
         assert names.index("canceled") < names.index("fill")
 
 
+def test_u22_a_replace_loses_its_race(sim: LocalAlpaca) -> None:
+    sim.quote("AAPL", 100.0, 100.02)
+    with OrdersClient(sim) as client:
+        order = client.buy("AAPL", type="limit", limit_price="50")
+        client.until(lambda seen: any(e["event"] == "new" for e in seen))
+        sim.lose_race("fill")
+        client.patch(f"/v2/orders/{order['id']}", limit_price="51")
+        events = client.until(lambda seen: any(e["event"] == "fill" for e in seen))
+        filled = next(e for e in events if e["event"] == "fill")
+        assert filled["order"]["id"] == order["id"]
+        assert client.order(order["id"])["status"] == "filled"
+
+
 def test_acks_can_be_delayed_and_data_follows_the_ack(make_sim: MakeSim) -> None:
     sim = make_sim(market={"rates": {"AAPL": 500.0}}, streams={"ack_delay_s": 0.2})
     with StreamClient(sim.data_stream_url) as client:

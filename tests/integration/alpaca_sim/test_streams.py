@@ -277,6 +277,18 @@ def test_a_slow_reader_gets_407_and_is_cut(make_sim: MakeSim) -> None:
             client.receive()
 
 
+def test_a_client_that_does_not_read_is_cut(make_sim: MakeSim) -> None:
+    sim = make_sim(streams={"buffer_messages": 5_000})
+    with StreamClient(sim.data_stream_url, max_queue=1) as client:
+        client.subscribe(trades=["AAPL"])
+
+        def gone() -> bool:
+            sim.burst("AAPL", 2_000)
+            return not sim.connections()
+
+        eventually(gone, "the cut")
+
+
 def test_a_slower_reader_gets_longer_arrays(sim: LocalAlpaca) -> None:
     with StreamClient(sim.data_stream_url, packed=True) as client:
         client.subscribe(trades=["AAPL"])

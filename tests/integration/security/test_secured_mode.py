@@ -116,7 +116,8 @@ def test_the_commands_register_where_the_settings_say(
     sim.trade("MSFT", 321.0)
     assert "321" in read_until(watching, "price")
     watching.send_signal(signal.SIGINT)
-    watching.communicate(timeout=10)
+    said = watching.communicate(timeout=10)
+    assert watching.returncode == 0, said
     wait_for(lambda: set(broker.following()) == {"AAPL"}, what="watch lets go")
     refused = person.types("unregister AAPL --client somebody-else")
     assert refused.code == 2

@@ -145,6 +145,36 @@ def test_the_latest_trade_leaves_out_odd_lots(api: Api) -> None:
     assert api.get("/v2/stocks/AAPL/trades/latest")[1]["trade"]["i"] == 24
 
 
+def test_delayed_sip_tells_what_was_15_minutes_ago() -> None:
+    api = Api()
+    for n, age_s in enumerate((2000, 1000, 901, 899, 1)):
+        api.history.add_trade(trade("AAPL", n, NOW - age_s * SECOND))
+    latest = api.get("/v2/stocks/AAPL/trades/latest", feed="delayed_sip")[1]
+    assert latest["trade"]["i"] == 2
+    assert api.get("/v2/stocks/AAPL/trades/latest", feed="sip")[1]["trade"]["i"] == 4
+    young = Api()
+    young.history.add_trade(trade("AAPL", 1, NOW))
+    assert young.get("/v2/stocks/AAPL/trades/latest", feed="delayed_sip")[0] == 404
+
+
+def test_a_pairs_day_is_utcs_and_a_stocks_new_yorks() -> None:
+    api = Api()
+    early = NOW - 14 * 3600 * SECOND  # 01:00 UTC, the evening before in New York
+    for symbol in ("BTC/USD", "AAPL"):
+        api.history.add_trade(trade(symbol, 1, early))
+    pairs = api.get("/v1beta3/crypto/us/snapshots", symbols="BTC/USD")[1]["snapshots"]
+    assert "dailyBar" in pairs["BTC/USD"]
+    stock = api.get("/v2/stocks/AAPL/snapshot")[1]
+    assert "prevDailyBar" in stock
+    assert "dailyBar" not in stock
+
+
+@pytest.mark.parametrize("feed", ["otc", "boats"])
+def test_a_feed_that_is_not_simulated_says_so(api: Api, feed: str) -> None:
+    refusal = (501, {"message": f"feed {feed} is not implemented"})
+    assert api.get("/v2/stocks/trades", symbols="AAPL", feed=feed) == refusal
+
+
 def test_corrections_and_cancels_mark_the_trades_they_mean(api: Api) -> None:
     api.history.add_cancel(
         CancelError(

@@ -26,7 +26,11 @@ numbered = {
     "epoch": st.integers(1, 2**45),
     "seq": st.integers(1, 2**40),
 }
-market = {"conditions": maybe(st.lists(text, max_size=3).map(tuple)), "tape": maybe(text), "feed": text}
+market = {
+    "conditions": maybe(st.lists(text, max_size=3).map(tuple)),
+    "tape": maybe(text),
+    "feed": text,
+}
 
 price_messages = st.builds(
     messages.PriceMessage,
