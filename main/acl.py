@@ -89,11 +89,13 @@ def _broker(names: BusNames, secured: bool) -> list[str]:
         requests.append(names.get_client_registration_channel("*"))
     # The hot ones first: Redis looks at one after the other, also within the functions.
     return [
-        f"+xadd +xtrim {_READ_STREAM} +rename +expire +persist +ttl {logs}",
+        f"+xadd {_READ_STREAM} +rename +expire {logs}",
         "+publish " + _channels(*_ticker_channels(names, ()), *_broker_channels(names)),
         f"+get +set {strings} {leader}",
         f"+fcall {logs} {strings} {leader}",
         f"+pexpire {leader}",
+        f"+ttl +persist {_keys('~', f'{names.TICKER_LOG}*')}",
+        f"+xtrim {_keys('~', f'{names.ORDER_LOG}*')}",
         f"+hgetall +hset +hdel {_keys('~', names.BROKER_LEASES)}",
         f"+subscribe +psubscribe {_channels(*requests)}",
     ]

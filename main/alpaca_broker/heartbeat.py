@@ -132,7 +132,8 @@ class Heartbeat:
 
     def _run(self) -> None:
         next_beat_s = 0.0
-        while not self._stopping:
+        while True:
+            ending = self._stopping  # one more beat after it was asked to end: it says STOPPING
             nudged = self._nudged.is_set()
             self._nudged.clear()
             try:
@@ -141,5 +142,7 @@ class Heartbeat:
                     self._beat()
             except Exception:  # the supervisor: one bad beat must not be the last
                 log.error("heartbeat.failed", traceback=plain_traceback())
+            if ending:
+                return
             left_s = next_beat_s - time.monotonic()
             self._nudged.wait(max(0.0, min(left_s, LOOK_EVERY_S)))

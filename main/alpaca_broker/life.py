@@ -37,6 +37,7 @@ log: Final = structlog.get_logger("tickerbus.broker")
 
 _SEEK_EVERY_S: Final = 0.25
 _RETRY_S: Final = 1.0
+_FAREWELL_S: Final = 1.2  # of the time to stop: the last heartbeat, and the hand-over
 
 
 class Life:
@@ -132,15 +133,19 @@ class Life:
             self._lifecycle.move_if_legal_from(State.STOPPING, State.STOPPED)
             return
         ended_by_itself = self._lifecycle.move_if_legal_from(State.STARTING, State.STOPPING)
-        self._tear_down(parts, keep_redis=True)
+        end_by = time.monotonic() + self._config.stop_timeout_s
         self.heartbeat.begin_stop()
-        if not self.heartbeat.join(1.0):
-            self._stuck.append(self.heartbeat.name)
-        if self._broker.status.may_speak():
-            self._broker.status.publish(
-                self._last_word if self._lifecycle.state is State.STOPPING else None
-            )
-        self._release_leadership(parts)
+        self._tear_down(parts, keep_redis=True)
+        if not self.heartbeat.join(0.5):
+            parts.publisher.give_up()  # Redis hears nothing: it need not be tried twice
+            if not self.heartbeat.join(_left(end_by)):
+                self._stuck.append(self.heartbeat.name)
+        status = self._broker.status
+        # A Redis that took no heartbeat would only keep us from ending in time.
+        if status.redis_hears and status.may_speak():
+            status.publish(self._last_word if self._lifecycle.state is State.STOPPING else None)
+        if status.redis_hears:
+            self._release_leadership(parts)
         parts.close()
         if ended_by_itself:
             self._lifecycle.move(State.STOPPED)
@@ -293,7 +298,7 @@ class Life:
 
     def _tear_down(self, parts: Parts, keep_redis: bool = False) -> None:
         """End the run, in the order in which messages flow."""
-        deadline = time.monotonic() + self._config.stop_timeout_s - 0.5
+        deadline = time.monotonic() + self._config.stop_timeout_s - _FAREWELL_S
         stuck: list[str] = []
         if parts.registration is not None:
             parts.registration.begin_stop()

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from ..utils.redis.errors import BusError
 from ..utils.tracebacks import plain_traceback
 
 log: Final = structlog.get_logger("tickerbus.producer")
@@ -63,6 +64,8 @@ class Producer:
                 if self._stopping and not items:
                     return
                 self._handle(items)  # also none: what waits for a deadline may be due
+        except BusError as error:  # superseded, or stopped while Redis took nothing
+            self._on_failure(self.name, error)
         except Exception as error:  # the supervisor of this thread: whatever it was, it is told
             log.error("producer.failed", thread=self.name, traceback=plain_traceback())
             self._on_failure(self.name, error)

@@ -31,6 +31,7 @@ class StatusDesk:
     """One thread at a time uses it: the heartbeat, or the lifecycle thread at the ends."""
 
     def __init__(self, broker: AlpacaBroker) -> None:
+        self.redis_hears = True  # whether Redis took the last heartbeat
         self._broker = broker
         self._started_ns = 0
         self._reconciled_session = 0
@@ -133,11 +134,15 @@ class StatusDesk:
         While Redis takes no batch there is none: the heartbeat has the leadership to keep.
         """
         parts = self._broker.parts
-        if parts is None or not parts.publisher.ordered().acquire(timeout=_PATIENCE_S):
+        if parts is None:
+            return
+        self.redis_hears = False
+        if not parts.publisher.ordered().acquire(timeout=_PATIENCE_S):
             return
         try:
             status = build_status(self._facts(parts, state))
             parts.publisher.publish(parts.names.BROKER_STATUS, status)
+            self.redis_hears = True
         except RedisUnavailable as error:
             log.debug("heartbeat.not_sent", error=str(error))
         finally:

@@ -32,5 +32,6 @@ def exit_code_of(error: Exception) -> int | None:
 def words_of(error: Exception) -> str:
     """What to tell: the error, and what to do next where it does not say so itself."""
     if isinstance(error, RedisUnavailable):
-        return f"{error}\nSay where Redis is with REDIS_URL or REDIS_HOST, or start one: {program()} up"
+        hint = f"Say where Redis is with REDIS_URL or REDIS_HOST, or start one: {program()} up"
+        return f"{error}\n{hint}"
     return str(error)

@@ -58,6 +58,7 @@ class Chaos:
         self._judged_events = 0
         self._next_sample = 0.0
         self._calm_kills = False
+        self._worst = Counts()
 
     def run(self) -> None:
         while self._elapsed() < self._seconds:
@@ -137,17 +138,22 @@ class Chaos:
         events = stage.orders_happened(self._judged_events)
         return sum(stage.books[name].judge([], events).orders_missing for name in HERE[:2])
 
-    def _judge(self) -> None:
-        stage = self._stage
+    def _compare(self) -> list[str]:
+        """What is broken since the last rest."""
+        stage, broken = self._stage, []
         events = stage.orders_happened(self._judged_events)
-        broken: list[str] = []
-        worst = Counts()
+        self._worst = Counts()
         for name in HERE:
             trades = stage.happened(name, self._judged_ids)
             counts = stage.books[name].judge(trades, events, plain=name == "plain")
-            worst = max(worst, counts, key=lambda each: each.expected)
+            self._worst = max(self._worst, counts, key=lambda each: each.expected)
             self.report.signalled = max(self.report.signalled, counts.signalled_loss)
             broken += _broken(name, counts)
+        return broken
+
+    def _judge(self) -> None:
+        stage, broken = self._stage, self._compare()
+        worst, events = self._worst, stage.orders_happened(self._judged_events)
         self.report.expected += worst.expected
         self.report.orders += len(events)
         for name in ("data", "trading"):
@@ -200,10 +206,12 @@ class Chaos:
         self.report.log.append(f"{self._elapsed():7.1f} s  {text}")
 
     def _wait(self, condition, timeout_s: float, what: str, every_s: float = 0.05):  # type: ignore[no-untyped-def]
+        stage = self._stage
         try:
-            return self._stage.wait_until(condition, timeout_s, what, every_s)
+            return stage.wait_until(condition, timeout_s, what, every_s)
         except NotInTime as error:
-            raise ChaosFailed(str(error)) from error
+            stage.cutoff = stage.cutoff or stage.newest_ids()
+            raise ChaosFailed("\n".join([str(error), *self._compare()])) from error
 
 
 def _broken(name: str, counts: Counts) -> list[str]:

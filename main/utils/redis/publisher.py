@@ -108,6 +108,8 @@ class RedisPublisher:
             try:
                 receivers = self._call("PUBLISH", channel, body)
             except RedisUnavailable:
+                if self._giving_up.is_set():
+                    raise
                 receivers = self._call("PUBLISH", channel, body)  # once more, on a new connection
         if isinstance(receivers, hiredis.ReplyError):
             if str(receivers).startswith("NOPERM"):

@@ -216,3 +216,19 @@ def test_the_journal_keeps_to_its_bound(
     assert bus.status()["journal"]["max_per_ticker"] == 100
     newest = bus.redis.xrevrange("TICKER_LOG_AAPL", count=1)[0][1][b"m"]
     assert json.loads(newest)["seq"] == 2_000
+
+
+def test_a_cut_is_told_on_the_quotes_channel_too(
+    sim: LocalAlpaca, broker: AlpacaBroker, bus: Bus
+) -> None:
+    bus.listen("TICKER_UPDATES_AAPL", "TICKER_QUOTES_AAPL")
+    bus.register("AAPL", data=["trades", "quotes"])
+    sim.quote("AAPL", 100.0, 100.1)
+    bus.next("TICKER_QUOTES_AAPL")
+    sim.faults.cut("iex", how="close")
+    gap = bus.next("TICKER_QUOTES_AAPL", lambda m: m["type"] == "gap")
+    assert (gap["cause"], gap["backfilled"]) == ("upstream_disconnected", False)
+    sim.quote("AAPL", 100.2, 100.3)
+    bus.next("TICKER_QUOTES_AAPL", lambda m: m.get("bid_price") == 100.2)
+    assert [m["seq"] for m in bus.heard["TICKER_QUOTES_AAPL"]] == [1, 2, 3]
+    bus.next("TICKER_UPDATES_AAPL", lambda m: m["type"] == "gap")

@@ -228,7 +228,7 @@ FORBIDDEN: list[tuple[Role, str]] = [
     ("broker", "GET secret"),
     ("broker", "SET secret x"),
     ("broker", "DEL TICKER_LOG_AAPL"),
-    ("broker", "XTRIM ORDER_LOG_AAPL MAXLEN 0"),
+    ("broker", "XTRIM TICKER_LOG_AAPL MAXLEN 0"),
     ("broker", "RENAME ORDER_LOG_AAPL secret"),
     ("broker", "PUBLISH BROKER_REGISTRATION.other {}"),
     ("broker", "SUBSCRIBE TICKER_UPDATES_AAPL"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec.msgpack import Ext
 
-from main.alpaca_broker.frame_buffer import Frame, fold
+from main.alpaca_broker.frame_buffer import LATE_NS, Frame, fold
 from main.alpaca_broker.rest import Account
 from main.alpaca_broker.translate import MarketTranslator, order_messages
 from main.utils.redis.batch import JournalBounds, Packer
@@ -183,7 +183,8 @@ def test_a_fold_is_told_as_a_gap_before_what_is_left() -> None:
         2,
         False,
     )
-    assert (fields["from"], fields["to"]) == (rfc3339_of(NOON_NS + 1), rfc3339_of(NOON_NS + 3))
+    begun_ns = NOON_NS + 1 - LATE_NS  # it happened before it was received
+    assert (fields["from"], fields["to"]) == (rfc3339_of(begun_ns), rfc3339_of(NOON_NS + 3))
     assert on_the_wire(last)["trade_id"] == 3
 
 

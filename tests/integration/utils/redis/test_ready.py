@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 BROKER_RULES = (
     "resetkeys resetchannels -@all +ping +info +get +set +pexpire +hgetall +hset +hdel +xadd "
     "+xinfo|stream +rename +multi +exec +pubsub|numsub +scan +expire +xrange +xrevrange "
-    "+function|load +fcall +publish +subscribe +client "
+    "+ttl +persist +xtrim +function|load +fcall +publish +subscribe +client "
     "~TICKER_LOG_* ~ORDER_LOG_* ~BROKER_* &TICKER_* &BROKER_*"
 )
 
@@ -80,6 +80,7 @@ def test_enough_rights_are_enough_and_nothing_is_left_behind(
         ("+exec", "EXEC", "transactions"),
         ("+pubsub|numsub", "PUBSUB NUMSUB", "the server's channels"),
         ("+scan", "SCAN", "the keys"),
+        ("+xtrim", "XTRIM", "ORDER_LOG_*"),
     ],
 )
 def test_a_missing_right_is_named_with_what_it_is_needed_for(

@@ -1,0 +1,139 @@
+"""After an interruption: `gap`, the refilled, the live, in this order and each once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from main.alpaca_broker.frame_buffer import Break, Frame, Refill
+from main.alpaca_broker.price_desk import PriceDesk
+from main.alpaca_broker.translate import MarketTranslator
+from main.utils.redis.batch import JournalBounds, Packer
+from main.utils.redis.constants import BusNames
+from main.utils.redis.messages import BusMessage, PriceMessage
+from tests.unit.alpaca_broker.wire import NOON_NS, packed, trade
+
+TRADES = frozenset({"trades"})
+ALL_DATA = frozenset({"trades", "quotes", "bars"})
+
+
+class Desk:
+    """A price desk, what it asked to be refilled, and a clock by hand."""
+
+    def __init__(self, **following: frozenset[str]) -> None:
+        self.asked: list[Break] = []
+        self.can_refill = True
+        self.now_s = 1_000.0
+        self.following = following or {"AAPL": TRADES}
+        self.desk = PriceDesk(MarketTranslator(), self.ask, lambda: self.now_s)
+
+    def ask(self, pause: Break) -> bool:
+        self.asked.append(pause)
+        return self.can_refill
+
+    def take(self, *items: Any) -> list[BusMessage]:
+        return self.desk.take_in(items, self.following)
+
+    def trades(self, *numbers: int, symbol: str = "AAPL") -> list[BusMessage]:
+        return self.take(frame(*numbers, symbol=symbol))
+
+
+def frame(*numbers: int, symbol: str = "AAPL") -> Frame:
+    return Frame("iex", packed(*(trade(S=symbol, i=n) for n in numbers)), NOON_NS)
+
+
+def pause(*symbols: str, from_ns: int = NOON_NS, to_ns: int = NOON_NS + 10**9) -> Break:
+    return Break(symbols=symbols or ("AAPL",), from_ns=from_ns, to_ns=to_ns)
+
+
+def refill(asked: Break, *numbers: int) -> Refill:
+    frame_of_them = Frame("iex", packed(*(trade(i=n) for n in numbers)), NOON_NS)
+    messages = MarketTranslator().read_frame(frame_of_them) if numbers else []
+    trades = {"AAPL": [m for m in messages if isinstance(m, PriceMessage)]}
+    return Refill(symbols=asked.symbols, trades=trades, number=asked.number)
+
+
+def kinds(messages: list[BusMessage]) -> list[Any]:
+    """Trades by their id, all else by its type."""
+    return [m.trade_id if isinstance(m, PriceMessage) else type(m).__name__ for m in messages]
+
+
+def test_trades_of_what_is_followed_pass_and_others_wait_to_be_followed() -> None:
+    desk = Desk()
+    assert kinds(desk.take(frame(1, 2), frame(3, symbol="MSFT"))) == [1, 2]
+    assert kinds(desk.desk.take_early({"MSFT": TRADES})) == [3]
+    assert desk.desk.take_early({"MSFT": TRADES}) == []
+
+
+def test_the_gap_the_refilled_and_the_live_come_in_this_order() -> None:
+    desk = Desk()
+    assert kinds(desk.take(pause())) == []
+    assert kinds(desk.trades(5, 6)) == [], "live trades wait for the refill"
+    assert kinds(desk.take(refill(desk.asked[0], 3, 4))) == ["GapMessage", 3, 4, 5, 6]
+    assert kinds(desk.trades(7)) == [7]
+
+
+def test_a_live_trade_that_the_refill_brought_is_dropped_before_and_after_it() -> None:
+    desk = Desk()
+    desk.take(pause())
+    desk.trades(4)
+    assert kinds(desk.take(refill(desk.asked[0], 3, 4, 5))) == ["GapMessage", 3, 4, 5]
+    assert kinds(desk.trades(5, 6)) == [6]
+
+
+def test_without_a_refill_the_gap_is_told_at_once() -> None:
+    desk = Desk()
+    desk.can_refill = False
+    (gap,) = desk.take(pause())
+    assert (gap.backfilled, gap.lost) == (False, None)  # type: ignore[union-attr]
+    assert kinds(desk.trades(1)) == [1]
+
+
+def test_only_the_answer_to_the_last_question_is_an_answer() -> None:
+    """Interrupted again before the refill came: the first answer knows nothing of the second."""
+    desk = Desk()
+    desk.take(pause(from_ns=NOON_NS))
+    desk.take(pause(from_ns=NOON_NS + 5 * 10**9, to_ns=NOON_NS + 6 * 10**9))
+    first, second = desk.asked
+    assert second.from_ns == NOON_NS, "asked from the first loss on"
+    assert kinds(desk.take(refill(first, 3))) == []
+    (gap, *trades) = desk.take(refill(second, 3, 4))
+    assert kinds(trades) == [3, 4]
+    assert gap.to > "2026-11-21T16:00:11"  # type: ignore[union-attr]
+
+
+def test_what_still_waits_at_a_stop_is_told_as_a_gap_and_published() -> None:
+    desk = Desk()
+    desk.take(pause())
+    desk.trades(1)
+    assert kinds(desk.desk.give_up_refills()) == ["GapMessage", 1]
+
+
+def test_an_interruption_of_what_nobody_follows_is_nobodys_gap() -> None:
+    desk = Desk()
+    assert desk.take(pause("MSFT")) == []
+    assert desk.asked == []
+
+
+@pytest.mark.parametrize(
+    ("data", "channels"),
+    [
+        (TRADES, {"TICKER_UPDATES_AAPL"}),
+        (frozenset({"trades", "quotes"}), {"TICKER_UPDATES_AAPL", "TICKER_QUOTES_AAPL"}),
+        (frozenset({"bars"}), {"TICKER_UPDATES_AAPL", "TICKER_BARS_AAPL"}),
+        (ALL_DATA, {"TICKER_UPDATES_AAPL", "TICKER_QUOTES_AAPL", "TICKER_BARS_AAPL"}),
+    ],
+)
+def test_each_channel_that_is_followed_gets_a_gap_of_its_own(
+    data: frozenset[str], channels: set[str]
+) -> None:
+    """Quotes and bars are not refilled: their readers have to be told."""
+    desk = Desk(AAPL=data)
+    desk.take(pause())
+    messages = desk.take(refill(desk.asked[0], 1))
+    packed_gaps = Packer(BusNames(), 1_700_000_000_000, JournalBounds()).pack(messages).packed
+    named = {name for name in packed_gaps.decode().split("\r\n") if name.startswith("TICKER_")}
+    assert named - {"TICKER_LOG_AAPL"} == channels
+    backfilled = [(m.backfilled, type(m).__name__) for m in messages if "Gap" in type(m).__name__]
+    assert all(done == (name == "GapMessage") for done, name in backfilled)
