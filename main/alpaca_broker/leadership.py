@@ -52,7 +52,12 @@ class Leadership:
     def seek(self) -> Standing:
         """Take the leadership if it is free."""
         waited = self._absent_for_s() >= EXPIRY_MS / 1000
-        return self._lead(may_take=waited or self._is_first())
+        try:
+            return self._lead(may_take=waited or self._is_first())
+        except redis.RedisError:
+            # Nobody could come back for the key meanwhile: the wait begins again.
+            self._absent_since_s = None
+            raise
 
     def renew(self) -> Standing:
         """Keep the leadership; one that vanished with Redis's data is taken back."""

@@ -34,37 +34,40 @@ LEAST_WATCH_S: Final = 5.0
 
 @dataclass
 class _Watched:
-    """One ticker's pulse."""
+    """One ticker's pulse. Time in which nobody could have heard it does not count at all."""
 
     arrived: int
-    began_s: float
+    counted_s: float  # up to when its messages are in the rate
     moved_s: float
-    looked_s: float
     heard_until_s: float  # its silence began after this
-    rate: float = 0.0
+    looked_s: float
+    seen_s: float = 0.0  # how long it was watched
+    rate: float = 0.0  # as it was when the last message came
     is_noted: bool = False  # that it is mute
     resubscribed_s: float = -math.inf
 
     def look(self, arrived: int, now_s: float) -> None:
         """Take in how many messages it has had until now."""
-        elapsed = max(1e-3, now_s - self.looked_s)
         new = max(0, arrived - self.arrived)
         if new:
+            elapsed = max(1e-3, now_s - self.counted_s)
+            keep = math.exp(-elapsed / RATE_MEMORY_S)
+            self.rate = keep * self.rate + (1 - keep) * new / elapsed
+            self.seen_s += elapsed
             self.excuse(now_s, self.looked_s)
-        keep = math.exp(-elapsed / RATE_MEMORY_S)
-        self.rate = keep * self.rate + (1 - keep) * new / elapsed
         self.arrived, self.looked_s = arrived, now_s
 
     def excuse(self, now_s: float, heard_until_s: float) -> None:
         """It is not silent, or that is explained."""
-        self.moved_s, self.heard_until_s, self.is_noted = now_s, heard_until_s, False
+        self.counted_s = self.moved_s = now_s
+        self.heard_until_s, self.is_noted = heard_until_s, False
 
     def usual_rate(self, now_s: float) -> float:
         """Messages a second; what a young average has not seen yet is not counted as silence."""
-        watched = now_s - self.began_s
-        if watched < LEAST_WATCH_S:
+        if self.seen_s < LEAST_WATCH_S:
             return 0.0
-        return self.rate / (1 - math.exp(-watched / RATE_MEMORY_S))
+        full = self.rate / (1 - math.exp(-self.seen_s / RATE_MEMORY_S))
+        return full * math.exp(-(now_s - self.moved_s) / RATE_MEMORY_S)
 
     def swallowed(self, now_s: float) -> float:
         """How many messages the present silence has swallowed, by its usual rate."""
@@ -140,10 +143,10 @@ class StreamJudge:
             if watched is None:
                 self._watched[ticker] = _Watched(
                     arrived=count,
-                    began_s=now_s,
+                    counted_s=now_s,
                     moved_s=now_s,
-                    looked_s=now_s,
                     heard_until_s=now_s,
+                    looked_s=now_s,
                 )
             else:
                 watched.look(count, now_s)

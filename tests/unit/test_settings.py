@@ -211,6 +211,55 @@ def test_the_environment_goes_before_the_file_and_overrides_before_both(
     )
 
 
+def test_sentinels_say_where_redis_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(
+        monkeypatch,
+        REDIS_SENTINELS="one:7000, two ,[::1]:7001",
+        REDIS_SENTINEL_MASTER="bus",
+        REDIS_SENTINEL_PASSWORD="watcher-hunter2",
+        REDIS_PASSWORD="p",
+        REDIS_DB="2",
+    )
+    config = settings.redis_config()
+    assert config.sentinels == (("one", 7000), ("two", 26379), ("::1", 7001))
+    assert (config.sentinel_master, config.password, config.db) == ("bus", "p", 2)
+    assert config.address == "bus/2 (Sentinel one:7000,two:26379,::1:7001)"
+    assert settings.names_a_redis, "so none is embedded"
+    assert "hunter2" not in f"{settings!r} {config!r}"
+
+
+@pytest.mark.parametrize(
+    ("environment", "complaint"),
+    [
+        ({"REDIS_SENTINELS": "a:1"}, "REDIS_SENTINELS and REDIS_SENTINEL_MASTER go together"),
+        ({"REDIS_SENTINEL_MASTER": "m"}, "REDIS_SENTINELS and REDIS_SENTINEL_MASTER go together"),
+        (
+            {"REDIS_SENTINELS": "a:x", "REDIS_SENTINEL_MASTER": "m"},
+            "REDIS_SENTINELS must look like host:port,host:port",
+        ),
+        (
+            {
+                "REDIS_SENTINELS": "a:1",
+                "REDIS_SENTINEL_MASTER": "m",
+                "REDIS_URL": "redis://host",
+            },
+            "REDIS_SENTINELS say where Redis is, and so does REDIS_URL",
+        ),
+        ({"REDIS_TLS": "true", "REDIS_TLS_CA_FILE": "/nowhere.pem"}, "there is no file /nowhere"),
+        ({"REDIS_TLS_CA_FILE": __file__}, "REDIS_TLS_CA_FILE is set, but TLS is not"),
+    ],
+)
+def test_what_does_not_go_together_is_named(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], complaint: str
+) -> None:
+    assert complaint in problems(monkeypatch, **environment)
+
+
+def test_a_ca_file_goes_with_a_url_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, REDIS_URL="rediss://host", REDIS_TLS_CA_FILE=__file__)
+    assert settings.redis_config().tls_ca_file == __file__
+
+
 def test_it_is_frozen() -> None:
     settings = load_settings(env_file=None)
     with pytest.raises(ValueError, match="frozen"):

@@ -17,6 +17,7 @@ import msgspec
 from .config import pack_argument
 from .constants import BusNames
 from .messages import BarMessage, BarsGap, BusMessage, OrderMessage, QuoteMessage, QuotesGap
+from .order_memory import OrderMemory
 
 FUNCTION: Final = "tickerbus_publish_1"
 
@@ -63,6 +64,7 @@ class Packer:
 
     def __init__(self, names: BusNames, epoch: int, bounds: JournalBounds) -> None:
         self.epoch, self.bounds = epoch, bounds
+        self.order_memory = OrderMemory()
         self.seqs: defaultdict[str, int] = defaultdict(int)
         self._channel_seqs: defaultdict[str, int] = defaultdict(int)
         self._names = names
@@ -96,8 +98,10 @@ class Packer:
         for message in messages:
             if type(message) is OrderMessage:
                 route = self._routes[message.symbol]
-                orders.append(self._pack_entry(message, route))
+                entry = self._pack_entry(message, route)
+                orders.append(entry)
                 order_keys.append(route.log + route.order_log)
+                self.order_memory.remember(route.order_log, entry[len(route.channel) :])
         for message in messages:
             kind = type(message)
             if kind in _UNLOGGED:

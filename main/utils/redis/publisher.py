@@ -191,7 +191,7 @@ class RedisPublisher:
         """
         with self._lock:
             self._load_function()
-            self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX")
+            self._take_empty_redis()
 
     def reconnect(self) -> None:
         """Resolve the address again for what comes next: Redis says elsewhere that it has moved.
@@ -263,13 +263,24 @@ class RedisPublisher:
             raise Fenced(self._packer.epoch, detail)
         if reason == "NOEPOCH":
             # Redis came back empty. Who is first writes the epoch again; the other is FENCED.
-            self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX")
+            self._take_empty_redis()
             return None
         key, _, error = detail.partition(": ")
         if error.startswith("WRONGTYPE") or "equal or smaller" in error:
             self._set_aside(key, error)
             return None
         return str(detail)
+
+    def _take_empty_redis(self) -> None:
+        """Write the epoch again, unless another run was first; and the orders that are known."""
+        if self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX") is None:
+            return
+        assert self._packer is not None
+        memory = self._packer.order_memory
+        log.warning("redis.came_back_empty", address=self._config.address, orders=len(memory))
+        for packed, replies in memory.writes(self._bounds.order_days * 86_400):
+            # What is there already is refused, which is as good.
+            self._exchange(packed, replies)
 
     def _repair_error(self, error: str) -> str | None:
         if "unction not found" in error:
@@ -308,8 +319,8 @@ class RedisPublisher:
     def _call(self, *arguments: str | bytes | int) -> Any:
         return self._exchange(pack_command(*arguments))
 
-    def _exchange(self, packed: bytes) -> Any:
-        """One request, one reply. After a failure the connection is gone: a late reply to this
+    def _exchange(self, packed: bytes, replies: int = 1) -> Any:
+        """One request, one reply (or so many; the last is returned). After a failure the connection is gone: a late reply to this
         request must never be taken for the next one's."""
         try:
             if self._wire is None:
@@ -318,6 +329,8 @@ class RedisPublisher:
                 self._wire = Wire(self._config)
                 self.counters["reconnects"] += 1
             self._wire.send(packed)
+            for _ in range(replies - 1):
+                self._wire.receive()
             return self._wire.receive()
         except CONNECTION_FAULTS as error:
             self._drop_wire()

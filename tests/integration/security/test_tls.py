@@ -65,7 +65,7 @@ def test_broker_subscriber_and_registration_work_over_tls(
         sim.burst("AAPL", 100)
         wait_for(lambda: len(heard) == 3_100, what="publisher and subscriber come back")
         assert [message.seq for message in heard] == list(range(1, 3_101))
-    assert broker.state == "RUNNING"
+    wait_for(lambda: broker.state == "RUNNING")
 
 
 def test_a_late_joiner_reads_the_journal_over_tls(config: RedisConfig) -> None:

@@ -1,0 +1,84 @@
+"""After Redis was emptied the order journals are whole again."""
+
+from __future__ import annotations
+
+import pytest
+
+from main.utils.redis.batch import JournalBounds
+from main.utils.redis.config import RedisConfig
+from main.utils.redis.messages import OrderMessage, PriceMessage
+from main.utils.redis.order_memory import OrderMemory
+from main.utils.redis.publisher import RedisPublisher
+
+pytestmark = pytest.mark.integration
+AT = "2026-11-21T14:30:05.000000000Z"
+
+
+def order(number: int, symbol: str = "AAPL") -> OrderMessage:
+    return OrderMessage(
+        symbol=symbol,
+        timestamp=AT,
+        event="new",
+        order_data={"id": f"o{number}"},
+        update={},
+        account_id="a",
+        paper=True,
+        source="stream",
+    )
+
+
+def price() -> PriceMessage:
+    return PriceMessage(
+        symbol="AAPL",
+        timestamp=AT,
+        price=1.0,
+        volume=1,
+        feed="iex",
+        last_eligible=True,
+        backfilled=False,
+    )
+
+
+def test_the_orders_of_this_epoch_are_written_again(redis_config: RedisConfig) -> None:
+    client = redis_config.client()
+    with RedisPublisher(redis_config, JournalBounds()) as publisher:
+        publisher.open_epoch()
+        publisher.publish_batch([order(1), price(), order(2), order(3, "MSFT")])
+        keys = ("ORDER_LOG_AAPL", "ORDER_LOG_MSFT")
+        before = [client.xrange(key) for key in keys]
+        assert [len(entries) for entries in before] == [2, 1]  # type: ignore[arg-type]
+        client.flushall()
+        publisher.publish_batch([price()])
+        assert [client.xrange(key) for key in keys] == before
+        assert all(client.ttl(key) > 86_400 for key in keys)  # type: ignore[operator]
+        client.flushall()
+        publisher.restore_epoch()
+        publisher.restore_epoch()
+        assert [client.xrange(key) for key in keys] == before
+        publisher.publish_batch([order(4)])
+        assert client.xlen("ORDER_LOG_AAPL") == 3
+    client.close()
+
+
+def test_an_order_in_the_batch_that_finds_redis_empty_is_there_once(
+    redis_config: RedisConfig,
+) -> None:
+    client = redis_config.client()
+    with RedisPublisher(redis_config, JournalBounds()) as publisher:
+        publisher.open_epoch()
+        client.flushall()
+        publisher.publish_batch([order(1), order(2)])
+        assert client.xlen("ORDER_LOG_AAPL") == client.xlen("TICKER_LOG_AAPL") == 2
+    client.close()
+
+
+def test_it_remembers_only_so_many() -> None:
+    memory = OrderMemory(kept=2)
+    for number in range(5):
+        body = b'{"n":%d}' % number
+        memory.remember(b"$1\r\nL\r\n", b"$3\r\n7-%d\r\n$%d\r\n%b\r\n" % (number, len(body), body))
+    ((packed, replies),) = memory.writes(60)
+    assert (len(memory), replies) == (2, 3)
+    assert packed.count(b"XADD") == 2
+    assert b'$3\r\n7-4\r\n$1\r\nm\r\n$7\r\n{"n":4}\r\n' in packed
+    assert packed.endswith(b"*3\r\n$6\r\nEXPIRE\r\n$1\r\nL\r\n$2\r\n60\r\n")

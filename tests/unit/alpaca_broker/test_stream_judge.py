@@ -1,0 +1,139 @@
+"""Silence against what is usual, with a fake clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from main.alpaca_broker.stream_judge import RENEW_FIRST_S, StreamJudge, Verdict
+
+STEP_S = 0.25
+
+
+@dataclass
+class Market:
+    """Tickers with rates; time passes in the steps in which the broker looks."""
+
+    rates: dict[str, float]
+    judge: StreamJudge = field(default_factory=StreamJudge)
+    now_s: float = 1_000.0
+    is_open: bool = True
+    connection: str = "LIVE"
+    lag_ms: float | None = 1.0
+    halted: frozenset[str] = frozenset()
+    arrived: dict[str, float] = field(default_factory=dict)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def run(self, seconds: float, mute: frozenset[str] = frozenset()) -> Verdict:
+        for _ in range(round(seconds / STEP_S)):
+            self.now_s += STEP_S
+            for ticker, rate in self.rates.items():
+                grown = 0.0 if ticker in mute else rate * STEP_S
+                self.arrived[ticker] = self.arrived.get(ticker, 0.0) + grown
+            self.verdicts.append(
+                self.judge.judge(
+                    now_s=self.now_s,
+                    connection=self.connection,
+                    arrived=self._whole(),
+                    market_open=self.is_open,
+                    halted=self.halted,
+                    lag_ms=self.lag_ms,
+                )
+            )
+        return self.verdicts[-1]
+
+    def _whole(self) -> Mapping[str, int]:
+        return {ticker: int(count) for ticker, count in self.arrived.items()}
+
+    def renewals(self) -> int:
+        return sum(verdict.renew for verdict in self.verdicts)
+
+
+@pytest.fixture
+def market() -> Market:
+    busy = Market({"AAPL": 20.0, "MSFT": 40.0})
+    busy.run(60)
+    return busy
+
+
+def test_a_ticker_that_flows_is_live(market: Market) -> None:
+    assert market.verdicts[-1].tickers == {"AAPL": "LIVE", "MSFT": "LIVE"}
+    assert market.verdicts[-1].stream == "LIVE"
+
+
+def test_one_busy_ticker_that_falls_silent_is_mute_and_subscribed_again_alone(
+    market: Market,
+) -> None:
+    verdict = market.run(5, mute=frozenset({"AAPL"}))
+    assert verdict.tickers == {"AAPL": "MUTE", "MSFT": "LIVE"}
+    asked = [ticker for v in market.verdicts for ticker in v.resubscribe]
+    assert asked == ["AAPL"]
+    assert market.renewals() == 0
+
+
+def test_a_whole_busy_stream_that_falls_silent_is_renewed_once_within_two_seconds(
+    market: Market,
+) -> None:
+    verdict = market.run(2, mute=frozenset({"AAPL", "MSFT"}))
+    assert verdict.stream == "MUTE"
+    assert market.renewals() == 1
+
+
+def test_renewals_become_rarer_while_the_silence_lasts(market: Market) -> None:
+    market.run(RENEW_FIRST_S * 8, mute=frozenset({"AAPL", "MSFT"}))
+    assert 1 <= market.renewals() <= 4
+
+
+def test_a_closed_market_may_be_silent(market: Market) -> None:
+    market.is_open = False
+    verdict = market.run(120, mute=frozenset({"AAPL", "MSFT"}))
+    assert verdict.tickers == {"AAPL": "QUIET", "MSFT": "QUIET"}
+    assert verdict.stream == "QUIET"
+    assert market.renewals() == 0
+    assert not any(v.resubscribe for v in market.verdicts)
+
+
+def test_a_halted_ticker_may_be_silent(market: Market) -> None:
+    market.halted = frozenset({"AAPL"})
+    verdict = market.run(60, mute=frozenset({"AAPL"}))
+    assert verdict.tickers["AAPL"] == "QUIET"
+    assert not any(v.resubscribe for v in market.verdicts)
+
+
+def test_a_rare_ticker_may_be_silent_for_long() -> None:
+    market = Market({"RARE": 0.05, "MSFT": 40.0})
+    market.run(120)
+    verdict = market.run(60, mute=frozenset({"RARE"}))
+    assert verdict.tickers["RARE"] == "QUIET"
+    assert not any(v.resubscribe for v in market.verdicts)
+
+
+def test_a_market_that_grows_quiet_by_itself_is_never_renewed(market: Market) -> None:
+    for _ in range(60):
+        market.rates = {ticker: rate * 0.9 for ticker, rate in market.rates.items()}
+        market.run(5)
+    assert market.renewals() == 0
+
+
+def test_silence_while_the_connection_was_away_is_not_held_against_the_tickers(
+    market: Market,
+) -> None:
+    market.connection = "DOWN"
+    assert market.run(20, mute=frozenset({"AAPL", "MSFT"})).tickers["AAPL"] == "DOWN"
+    market.connection = "LIVE"
+    assert market.run(STEP_S).stream in ("LIVE", "QUIET")
+    assert market.renewals() == 0
+
+
+def test_a_stream_that_lags_says_so(market: Market) -> None:
+    market.lag_ms = 60_000.0
+    verdict = market.run(1)
+    assert verdict.stream == "LAGGING"
+    assert verdict.tickers["AAPL"] == "LAGGING"
+
+
+def test_a_ticker_that_was_left_is_forgotten(market: Market) -> None:
+    del market.rates["AAPL"], market.arrived["AAPL"]
+    assert set(market.run(1).tickers) == {"MSFT"}
