@@ -34,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from main.alpaca_broker import AlpacaBroker, BrokerConfig
-from main.alpaca_sim import LocalAlpaca, MarketRules, SimConfig, StreamRules
+from main.alpaca_sim import LocalAlpaca, MarketRules, SimAddress, SimConfig, StreamRules
 from main.embedded_valkey import EmbeddedValkey
 from main.logs import configure_logs
 from main.settings import load_settings
@@ -76,14 +76,14 @@ def market(ack_delay_s: float = 0.0, **tickers: Any) -> Iterator[LocalAlpaca]:
         yield running
 
 
-def environment(redis_port: int, sim: LocalAlpaca) -> dict[str, str]:
+def environment(redis_port: int, sim: SimAddress) -> dict[str, str]:
     """What a broker needs to know, and no setting of this machine's."""
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
     return kept | {
         "REDIS_URL": f"redis://127.0.0.1:{redis_port}",
         "ALPACA_API_KEY": "local",
         "ALPACA_API_SECRET": "local-secret",
-        "ALPACA_DATA_STREAM_URL": f"ws://127.0.0.1:{sim.address.port}",
+        "ALPACA_DATA_STREAM_URL": f"ws://127.0.0.1:{sim.port}",
         "ALPACA_TRADING_STREAM_URL": sim.trading_stream_url,
         "ALPACA_DATA_URL": sim.rest_url,
         "ALPACA_TRADING_URL": sim.rest_url,
@@ -198,7 +198,7 @@ def dead_times(redis_config: RedisConfig, restarts: int, ack_delay_s: float) -> 
 def idle_cpu(valkey_port: int, seconds: float) -> float:
     """Share of one core that a broker without any ticker takes."""
     client = RedisConfig(host="127.0.0.1", port=valkey_port).client()
-    with market() as sim, broker_process(environment(valkey_port, sim)) as pid:
+    with market() as sim, broker_process(environment(valkey_port, sim.address)) as pid:
         ear = Ear(client, "BROKER_STATUS")
         ear.wait_for(lambda status: status["state"] == "RUNNING")
         ear.close()
@@ -219,7 +219,7 @@ def memory(valkey_port: int) -> tuple[float, float]:
         client.flushall()
         with (
             market(tickers=tuple(tickers)) as sim,
-            broker_process(environment(valkey_port, sim), with_alpaca_py=with_alpaca_py) as pid,
+            broker_process(environment(valkey_port, sim.address), with_alpaca_py=with_alpaca_py) as pid,
         ):
             ear = Ear(client, "BROKER_STATUS")
             ear.wait_for(lambda status: status["state"] == "RUNNING")
@@ -237,7 +237,7 @@ def first_price(redis_config: RedisConfig) -> list[float]:
     """Seconds from a published registration to the ticker's first price, at 200 trades a second."""
     client = redis_config.client()
     found = []
-    with market() as sim, broker_process(environment(redis_config.port, sim)):
+    with market() as sim, broker_process(environment(redis_config.port, sim.address)):
         status = Ear(client, "BROKER_STATUS")
         status.wait_for(lambda message: message["state"] == "RUNNING")
         status.close()
@@ -258,7 +258,7 @@ def first_message(redis_config: RedisConfig, runs: int) -> list[float]:
     found = []
     with market() as sim:
         sim.set_rate("AAPL", 200)
-        with broker_process(environment(redis_config.port, sim)):
+        with broker_process(environment(redis_config.port, sim.address)):
             ear = Ear(client, "BROKER_STATUS")
             ear.wait_for(lambda status: status["state"] == "RUNNING")
             follow(client, ["AAPL"])
@@ -266,7 +266,7 @@ def first_message(redis_config: RedisConfig, runs: int) -> list[float]:
         for _ in range(runs):
             ear = Ear(client, "TICKER_UPDATES_AAPL")
             began = time.perf_counter()
-            with broker_process(environment(redis_config.port, sim)):
+            with broker_process(environment(redis_config.port, sim.address)):
                 found.append(ear.wait_for(lambda message: message["type"] == "price") - began)
             ear.close()
     client.close()

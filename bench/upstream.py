@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from main.alpaca_sim import LocalAlpaca, MarketRules, SimConfig, StreamRules
 
 from .worker import requests
 
+# The market is closed, so that silence between two runs is no fault of a stream.
 CLOCK = "2026-11-21T15:00:00Z"  # a Saturday
 
 
-def local_alpaca(pipe: Connection) -> None:
+def local_alpaca(pipe: Connection, tickers: Sequence[str]) -> None:
     """A worker: its first word is where it listens; asked to blast, it reports."""
     config = SimConfig(
-        any_ticker=True,
+        tickers=tuple(tickers),
         market=MarketRules(
             default_rate=0, quotes_per_trade=0, session="calendar", clock_start=CLOCK
         ),

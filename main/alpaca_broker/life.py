@@ -202,12 +202,14 @@ class Life:
         """Wait until this process owns the account's connection; False when it is time to end."""
         assert self._broker.account is not None
         leadership = Leadership(parts.redis, parts.names, self._broker.account.id)
+        trouble: str | None = None
         while not self._ending.is_set():
             try:
-                standing = leadership.seek()
+                standing, trouble = leadership.seek(), None
             except redis.RedisError as error:
-                log.warning("leadership.redis_away", error=str(error))
-                standing = Standing.WAITING
+                if trouble is None:
+                    log.warning("leadership.redis_away", error=str(error))
+                standing, trouble = Standing.WAITING, str(error)
             if standing in (Standing.OWNER, Standing.RETAKEN):
                 self._lifecycle.move_if_legal_from(State.STANDBY, State.STARTING)
                 parts.leadership = leadership
@@ -254,8 +256,9 @@ class Life:
             parts.store,
             self._broker.reply,
             self._broker.thread_failed,
-            restored,
+            lambda: self._broker.status.redis_hears,
         )
+        parts.registration.await_restored(restored)
         self._broker.start_update_publisher()
         parts.registration.start()
         parts.subscriber = self._listen(parts)

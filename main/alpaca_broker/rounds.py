@@ -61,23 +61,29 @@ class RegistrationThread:
         store: LeaseStore,
         reply: Callable[[RegistrationReply], None],
         on_failure: Callable[[str, BaseException], None],
-        restored: Sequence[PendingChange] = (),
+        redis_hears: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`restored` are the requests for what was held before: their answers are still to come."""
+        """`redis_hears` says whether clients can reach us at present."""
+        self._redis_hears = redis_hears
         self._conductor, self._registry, self._assets = conductor, registry, assets
         self._store, self._reply, self._on_failure = store, reply, on_failure
         self._waiting: deque[Request] = deque()
         self._wake = threading.Condition()
         self._stopping = False
         self._lost: set[str] = set()
-        self._restored = list(restored)
+        self._restored: list[PendingChange] = []
         self._rewrite = False
         self._rewrite_after_s = self._ask_again_s = 0.0
         self._ask_again_after_s = _ASK_AGAIN_S[0]
         self._unwritten: list[Holding] = []  # releases that Redis did not take yet
         self._clock = _ClockWatch()
+        self._listened_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self.rounds = 0
+
+    def await_restored(self, changes: Sequence[PendingChange]) -> None:
+        """Before the start: the requests for what was held before, whose answers are to come."""
+        self._restored = list(changes)
 
     def start(self) -> None:
         self._thread.start()
@@ -118,7 +124,7 @@ class RegistrationThread:
     def _run(self) -> None:
         while not self._stopping:
             requests = self._gather()
-            self._registry.shift(self._clock.step_ms())
+            self._registry.shift(self._clock.step_ms() + self._deaf_ms())
             expired = self._registry.expire(_now_ms())
             try:
                 self._see_to_restored()
@@ -137,6 +143,13 @@ class RegistrationThread:
                 log.error("registration.failed", traceback=plain_traceback())
                 self._on_failure(self.name, error)
                 return
+
+    def _deaf_ms(self) -> int:
+        """How long, since this was asked before, no renewal could be heard because Redis is away:
+        leases do not run out in that time."""
+        now_s, before_s = time.monotonic(), self._listened_s
+        self._listened_s = now_s
+        return 0 if self._redis_hears() else int((now_s - before_s) * 1_000)
 
     def _gather(self) -> list[Request]:
         with self._wake:

@@ -136,14 +136,15 @@ class StatusDesk:
         parts = self._broker.parts
         if parts is None:
             return
-        self.redis_hears = False
         if not parts.publisher.ordered().acquire(timeout=_PATIENCE_S):
+            self.redis_hears = False
             return
         try:
             status = build_status(self._facts(parts, state))
             parts.publisher.publish(parts.names.BROKER_STATUS, status)
             self.redis_hears = True
         except RedisUnavailable as error:
+            self.redis_hears = False
             log.debug("heartbeat.not_sent", error=str(error))
         finally:
             parts.publisher.ordered().release()

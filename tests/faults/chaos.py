@@ -24,6 +24,7 @@ TICKERS = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "GOOG", "META", "AMD", "INTC"
 ROUND_S = 60.0
 RECOVER_S = 15.0  # several faults end at once
 RECONCILED_S = 45.0
+HABITS_S = 30.0  # what is usual for a ticker is known after this
 MAY_GROW = 1.10  # the median of the last quarter against that of the second
 HERE = ("ordinary", "slow", "plain")
 
@@ -58,6 +59,7 @@ class Chaos:
         self._judged_events = 0
         self._next_sample = 0.0
         self._calm_kills = False
+        self._habits_from_s = HABITS_S
         self._worst = Counts()
 
     def run(self) -> None:
@@ -88,7 +90,9 @@ class Chaos:
         may = [
             action
             for action in ACTIONS
-            if not action.uses & busy and not (action.kills and self._calm_kills)
+            if not action.uses & busy
+            and not (action.kills and self._calm_kills)
+            and not (action.needs_habits and self._elapsed() < self._habits_from_s)
         ]
         (action,) = self._dice.choices(may, [action.weight for action in may])
         lasts_s = self._dice.uniform(*action.lasts_s)
@@ -96,6 +100,8 @@ class Chaos:
         undo = action.begin(self._stage, lasts_s, self._dice)
         self._in_force.append((time.monotonic() + lasts_s, action, undo))
         self.report.actions += 1
+        if action.kills:
+            self._habits_from_s = self._elapsed() + lasts_s + HABITS_S
 
     def _undo(self, now: float) -> None:
         over = [each for each in self._in_force if each[0] <= now]
@@ -145,7 +151,8 @@ class Chaos:
         self._worst = Counts()
         for name in HERE:
             trades = stage.happened(name, self._judged_ids)
-            counts = stage.books[name].judge(trades, events, plain=name == "plain")
+            places = stage.books["ordinary"].order_places if name == "plain" else None
+            counts = stage.books[name].judge(trades, events, told_by_holes=places)
             self._worst = max(self._worst, counts, key=lambda each: each.expected)
             self.report.signalled = max(self.report.signalled, counts.signalled_loss)
             broken += _broken(name, counts)

@@ -33,6 +33,7 @@ class Action:
     lasts_s: tuple[float, float] = (0.0, 0.0)
     uses: frozenset[str] = frozenset()
     weight: int = 2
+    needs_habits: bool = False  # the broker has to know what is usual for the tickers
     kills: bool = False  # only in the first quarter, so that memory is measured on one process
 
 
@@ -233,8 +234,8 @@ ACTIONS: Final = (
         name="Alpaca unreachable", begin=_refuse("data", "trading"), lasts_s=(0.5, 6), uses=DATA
     ),
     Action(name="half-open", begin=_freeze, lasts_s=(1, 12), uses=DATA),
-    Action(name="mute", begin=_mute, lasts_s=(5, 9), uses=ALONE),
-    Action(name="one ticker mute", begin=_mute_one, lasts_s=(7, 10), uses=ALONE),
+    Action(name="mute", begin=_mute, lasts_s=(5, 9), uses=ALONE, needs_habits=True),
+    Action(name="one ticker mute", begin=_mute_one, lasts_s=(7, 10), uses=ALONE, needs_habits=True),
     Action(name="lag in heaps", begin=_lag, lasts_s=(1, 4), uses=DATA),
     Action(name="406", begin=_slot, lasts_s=(1, 8), uses=DATA),
     Action(name="429 or 503", begin=_handshakes, lasts_s=(1, 6), uses=DATA),

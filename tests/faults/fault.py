@@ -124,7 +124,8 @@ def _judge(fault: Fault, stage: Stage, row: Row) -> None:
             row.failures.append(f"{name} never came")
             continue
         mine = [event for event in events if event.symbol in stage.follows[name]]
-        counts = book.judge(stage.happened(name), mine, plain=name == "plain")
+        places = stage.books["ordinary"].order_places if name == "plain" else None
+        counts = book.judge(stage.happened(name), mine, told_by_holes=places)
         row.counts[name] = counts
         row.failures += _broken(fault, name, counts)
     for program in (*stage.readers.values(), *stage.brokers.values()):

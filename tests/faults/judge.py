@@ -9,7 +9,7 @@ later state of the same order will do, because REST does not tell of states that
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .lines import Line
@@ -86,6 +86,8 @@ class Book:
         self._newest: dict[str, int] = {}
         self._last_trade: dict[str, int] = {}
         self._event_ids: set[str] = set()
+        self.order_places: dict[str, tuple[int, int]] = {}  # by event id, or by what happened
+        self._holes: dict[str, list[tuple[tuple[int, int], tuple[int, int]]]] = {}
         self._events: Counter[tuple[str, str, str]] = Counter()
         self._recovered: dict[str, list[tuple[str, str]]] = {}
         self._order_marks: dict[str, int] = {}
@@ -99,7 +101,10 @@ class Book:
         if line.kind == "counters":
             self.counters = dict(line.counters)
             return
-        self._see_place(line)
+        if line.kind == "hole":
+            self._holes.setdefault(line.symbol, []).append((line.after, (line.epoch, line.seq)))
+        else:
+            self._see_place(line)
         if line.kind == "price":
             self._see_trade(line)
         elif line.kind in TOLD_BY:
@@ -162,6 +167,7 @@ class Book:
         if line.event_id:
             self._event_ids.add(line.event_id)
         self._events[key] += 1
+        self.order_places[line.event_id or "/".join(key)] = (line.epoch, line.seq)
         if line.source == "reconcile":
             self._recovered.setdefault(line.order_id, []).append((line.event, line.filled))
 
@@ -173,9 +179,17 @@ class Book:
     # -- judging
 
     def judge(
-        self, trades: Iterable[Happened], orders: Sequence[OrderHappened], *, plain: bool = False
+        self,
+        trades: Iterable[Happened],
+        orders: Sequence[OrderHappened],
+        *,
+        told_by_holes: Mapping[str, tuple[int, int]] | None = None,
     ) -> Counts:
-        """Compare with what happened since this reader was there."""
+        """Compare with what happened since this reader was there.
+
+        A reader without the library may miss order events where it saw a hole in the numbers:
+        `told_by_holes` says where others saw each event (`order_places`).
+        """
         counts = Counts(
             backfilled=self.backfilled,
             from_journal=self.counters.get("refilled", 0),
@@ -190,7 +204,7 @@ class Book:
         for example in self.duplicate_examples:
             counts.remember(f"{self.name}: twice: {example}")
         self._judge_trades(trades, counts)
-        self._judge_orders(orders, counts, plain)
+        self._judge_orders(orders, counts, told_by_holes)
         return counts
 
     def _judge_trades(self, trades: Iterable[Happened], counts: Counts) -> None:
@@ -211,7 +225,12 @@ class Book:
                     f"(serial {trade.serial}) of {trade.moment}"
                 )
 
-    def _judge_orders(self, orders: Sequence[OrderHappened], counts: Counts, plain: bool) -> None:
+    def _judge_orders(
+        self,
+        orders: Sequence[OrderHappened],
+        counts: Counts,
+        places: Mapping[str, tuple[int, int]] | None,
+    ) -> None:
         later_seen: set[str] = set()  # orders of which a later event was seen
         for happened in reversed(orders):
             counts.orders_expected += 1
@@ -219,7 +238,7 @@ class Book:
                 later_seen.add(happened.order_id)
             elif self._excused(happened, later_seen):
                 continue
-            elif plain and self._told(happened):
+            elif places is not None and self._told(happened, places):
                 counts.orders_signalled += 1
             else:
                 counts.orders_missing += 1
@@ -243,9 +262,12 @@ class Book:
         exact = happened.event in EXECUTIONS or happened.event in ENDS
         return not exact and happened.order_id in later_seen
 
-    def _told(self, happened: OrderHappened) -> bool:
-        spans = [*self._spans.get(happened.symbol, ()), *self._epoch_spans.get(happened.symbol, ())]
-        return _covers(spans, happened.moment)
+    def _told(self, happened: OrderHappened, places: Mapping[str, tuple[int, int]]) -> bool:
+        what = "/".join((happened.order_id, happened.event, happened.filled))
+        place = places.get(happened.event_id) or places.get(what)
+        if place is None:
+            return _covers(self._spans.get(happened.symbol, ()), happened.moment)
+        return any(after < place < behind for after, behind in self._holes.get(happened.symbol, ()))
 
 
 def _covers(spans: Iterable[tuple[int, int]], moment: int) -> bool:

@@ -32,6 +32,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     until: int = 0
     cause: str = ""
     lost: int | None = None
+    after: tuple[int, int] = (0, 0)  # of a hole: the place before it; epoch and seq are behind it
     order_id: str = ""
     event: str = ""
     event_id: str = ""

@@ -45,7 +45,7 @@ class Listener:
             return
         if line.epoch == before[0] and line.seq <= before[1]:
             return  # the judge sees that it was repeated
-        self._tell_hole(line.symbol, max(line.moment, line.at))
+        self._tell_hole(line.symbol, before, (line.epoch, line.seq), max(line.moment, line.at))
 
     def _compare(self, status: dict[str, Any]) -> None:
         """A lost last message shows in no later number: the heartbeat tells of it."""
@@ -53,13 +53,23 @@ class Listener:
         for symbol, ticker in (status.get("tickers") or {}).items():
             before = self._places.get(symbol)
             if before is not None and (epoch, ticker["seq"]) > before and ticker["seq"]:
-                self._tell_hole(symbol, time.time_ns())
+                self._tell_hole(symbol, before, (epoch, ticker["seq"] + 1), time.time_ns())
                 self._places[symbol] = (epoch, ticker["seq"])
 
-    def _tell_hole(self, symbol: str, until: int) -> None:
-        begun = self._newest.get(symbol, 0)
+    def _tell_hole(
+        self, symbol: str, after: tuple[int, int], behind: tuple[int, int], until: int
+    ) -> None:
         self._pen.write(
-            Line(at=time.time_ns(), kind="hole", symbol=symbol, begun=begun, until=until)
+            Line(
+                at=time.time_ns(),
+                kind="hole",
+                symbol=symbol,
+                after=after,
+                epoch=behind[0],
+                seq=behind[1],
+                begun=self._newest.get(symbol, 0),
+                until=until,
+            )
         )
 
 

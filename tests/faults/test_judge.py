@@ -153,10 +153,10 @@ def told(event: OrderHappened, *, source: str = "stream") -> Line:
     )
 
 
-def orders_judged(*lines: Line, plain: bool = False) -> Counts:
+def orders_judged(*lines: Line, places: dict[str, tuple[int, int]] | None = None) -> Counts:
     book = Book("reader")
     book.take_all(lines)
-    return book.judge([], EVENTS, plain=plain)
+    return book.judge([], EVENTS, told_by_holes=places)
 
 
 def test_all_order_events_seen_are_all_there() -> None:
@@ -206,9 +206,12 @@ def test_an_event_id_seen_twice_is_a_duplicate() -> None:
 
 def test_a_plain_readers_hole_tells_a_missing_order_event() -> None:
     lines = [told(event) for event in EVENTS if event.event != "fill"]
-    hole = gap(4, 4, kind="hole")
-    counts = orders_judged(*lines, hole, plain=True)
+    hole = Line(at=5 * SECOND, kind="hole", symbol="AAPL", after=(7, 3), epoch=7, seq=5)
+    places = {event.event_id: (7, int(event.event_id[1:])) for event in EVENTS}
+    counts = orders_judged(*lines, hole, places=places)
     assert (counts.orders_missing, counts.orders_signalled) == (0, 1)
+    elsewhere = Line(at=5 * SECOND, kind="hole", symbol="AAPL", after=(7, 4), epoch=7, seq=6)
+    assert orders_judged(*lines, elsewhere, places=places).orders_missing == 1
     assert orders_judged(*lines, hole).orders_missing == 1  # the library has no such excuse
 
 

@@ -320,8 +320,11 @@ class RedisPublisher:
         return self._exchange(pack_command(*arguments))
 
     def _exchange(self, packed: bytes, replies: int = 1) -> Any:
-        """One request, one reply (or so many; the last is returned). After a failure the connection is gone: a late reply to this
-        request must never be taken for the next one's."""
+        """One request, one reply (or so many, of which the last is returned).
+
+        After a failure the connection is gone: a late reply to this request must never be taken
+        for the next one's.
+        """
         try:
             if self._wire is None:
                 if self._closed:

@@ -22,6 +22,7 @@ from .subscriber import RedisSubscriber
 log: Final = structlog.get_logger("tickerbus.registration")
 
 ASK_AGAIN_S: Final = 0.25  # while nobody listens
+SILENCE_S: Final = 1.5  # after so long without a reply it is asked again
 UNREGISTER_S: Final = 2.0  # how long a keeper that ends waits for an answer
 RETRY_S: Final = 2.0  # how soon a keeper repeats a renewal that nobody answered
 
@@ -163,21 +164,32 @@ class RegistrationClient:
     ) -> list[RegistrationReply]:
         deadline, interrupts = time.monotonic() + timeout_s, self._interrupts
         heard = all(self._publish(request, deadline, interrupts) for request in requests)
+        patience_s = SILENCE_S
+        while not self._all_answered(ids, interrupts, min(patience_s, _left(deadline))):
+            if self._interrupts != interrupts or not _left(deadline):
+                break
+            # Whoever heard it was perhaps no broker: a monitor, while the broker starts. Asking
+            # again changes nothing for a broker that is merely slow: its first answer counts.
+            patience_s *= 2
+            for request in requests:
+                if self._replies[str(request.request_id)] is None:
+                    self._publisher.publish(self._channel, request)
         with self._answered:
-            self._answered.wait_for(
-                lambda: (
-                    self._interrupts != interrupts
-                    or all(self._replies[request_id] is not None for request_id in ids)
-                ),
-                # Who was not heard by anybody will not be answered.
-                max(0.0, deadline - time.monotonic()),
-            )
             replies = [self._replies[request_id] for request_id in ids]
         if None in replies:
             pairs = zip(requests, replies, strict=True)
             missing = [request.ticker for request, reply in pairs if reply is None]
             raise NoBroker(missing, heard, timeout_s)
         return cast(list[RegistrationReply], replies)
+
+    def _all_answered(self, ids: list[str], interrupts: int, timeout_s: float) -> bool:
+        """Whether every request has its reply within the time (an interrupt ends the wait)."""
+        with self._answered:
+            self._answered.wait_for(
+                lambda: self._interrupts != interrupts or None not in map(self._replies.get, ids),
+                timeout_s,
+            )
+            return None not in map(self._replies.get, ids)
 
     def _publish(self, request: RegistrationRequest, deadline: float, interrupts: int) -> bool:
         """Publish until somebody hears it; False if nobody did before the deadline."""
@@ -194,7 +206,7 @@ class RegistrationClient:
         if not isinstance(reply, RegistrationReply):
             return
         with self._answered:
-            if reply.request_id in self._replies:
+            if self._replies.get(str(reply.request_id), reply) is None:
                 self._replies[str(reply.request_id)] = reply
                 self._answered.notify_all()
 
@@ -289,3 +301,8 @@ class LeaseKeeper:
             known, self._epoch = self._epoch is not None, status.epoch
             if known:
                 self._wake.set()
+
+
+def _left(deadline: float) -> float:
+    """Seconds to a deadline, never below 0."""
+    return max(0.0, deadline - time.monotonic())

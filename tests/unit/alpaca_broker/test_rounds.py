@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -80,6 +81,7 @@ class Desk:
 
     def __init__(self, symbol_limit: int = 30) -> None:
         self.conductor, self.assets = FakeConductor(), FakeAssets()
+        self.redis_hears = True
         self.redis = fakeredis.FakeRedis()
         self.store = LeaseStore(self.redis, BusNames())
         self.registry = Registry(symbol_limit)
@@ -95,6 +97,7 @@ class Desk:
             self.store,
             self.replies.append,
             lambda name, error: self.failures.append((name, error)),
+            redis_hears=lambda: self.redis_hears,
         )
 
     @contextmanager
@@ -286,6 +289,19 @@ def test_a_lease_that_is_over_ends_by_itself() -> None:
     with desk.running():
         wait_for(lambda: desk.conductor.following() == {"MSFT": TRADES}, timeout_s=3)
         wait_for(lambda: desk.stored() == {("MSFT", "a")})
+
+
+def test_a_lease_does_not_run_out_while_nobody_can_renew_it() -> None:
+    desk = Desk()
+    now_ms = time.time_ns() // 1_000_000
+    desk.registry.hold(Holding(ticker="AAPL", client_id="a", until_ms=now_ms + 500))
+    desk.conductor._following = {"AAPL": TRADES}
+    desk.redis_hears = False
+    with desk.running():
+        wait_for(lambda: time.time_ns() // 1_000_000 > now_ms + 2_500)
+        assert desk.registry.follows("AAPL")
+        desk.redis_hears = True
+        wait_for(lambda: not desk.registry.follows("AAPL"), timeout_s=5)
 
 
 def test_one_who_renews_in_the_round_of_its_end_keeps_the_ticker() -> None:
