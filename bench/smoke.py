@@ -219,7 +219,9 @@ def memory(valkey_port: int) -> tuple[float, float]:
         client.flushall()
         with (
             market(tickers=tuple(tickers)) as sim,
-            broker_process(environment(valkey_port, sim.address), with_alpaca_py=with_alpaca_py) as pid,
+            broker_process(
+                environment(valkey_port, sim.address), with_alpaca_py=with_alpaca_py
+            ) as pid,
         ):
             ear = Ear(client, "BROKER_STATUS")
             ear.wait_for(lambda status: status["state"] == "RUNNING")

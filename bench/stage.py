@@ -74,6 +74,10 @@ class Stage:
     def stream_url(self) -> str:
         return str(self.upstream.first_word.data_stream_url)
 
+    def another_valkey(self) -> EmbeddedValkey:
+        """For the limits: their epoch must not be the broker's."""
+        return self._exits.enter_context(EmbeddedValkey())
+
     def keep(self, worker: Worker) -> Worker:
         """End it with the stage."""
         return self._exits.enter_context(worker)
