@@ -33,10 +33,10 @@ def pipe_batches(pipe: Connection, port: int, shape: PriceMessage) -> None:
     client.function_load(function_library().decode(), replace=True)
     wire = socket.create_connection(("127.0.0.1", port))
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    epoch = int(time.time() * 1_000)
+    client.set(NAMES.BROKER_EPOCH, epoch)
+    packer = Packer(NAMES, epoch, JournalBounds())
     for kind, symbols, messages, batch, per_s in requests(pipe):
-        epoch = int(time.time() * 1_000)
-        client.set(NAMES.BROKER_EPOCH, epoch)
-        packer = Packer(NAMES, epoch, JournalBounds())
         made = list(_batches(kind, packer, shape, symbols, messages, batch))
         begun = time.process_time()
         _send(wire, made, batch / per_s if per_s else 0.0)

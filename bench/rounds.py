@@ -60,6 +60,4 @@ def rate_ratio(ours: Result, theirs: Result) -> float:
 
 
 def cpu_ratio(ours: Result, mine: str, theirs: Result, other: str) -> float:
-    return ratio(
-        [s.cpu_us[mine] for s in ours.samples], [s.cpu_us[other] for s in theirs.samples]
-    )
+    return ratio([s.cpu_us[mine] for s in ours.samples], [s.cpu_us[other] for s in theirs.samples])

@@ -24,7 +24,7 @@ PEERS: dict[str, tuple[Callable[..., None], list[str], int, bytes]] = {
     "hand-written, parsed": (publishers.handwritten_parsed, names("C", 10), 12_000, b'"i":'),
     "redis.asyncio publish": (publishers.redis_asyncio, names("D", 10), 12_000, b'"i":'),
     "redis-py pipeline per frame": (publishers.redis_py_pipeline, names("E", 10), 40_000, b'"i":'),
-    "FastStream, pipeline per frame": (publishers.faststream, names("F", 10), 20_000, b'i\\":'),
+    "FastStream, pipeline per frame": (publishers.faststream, names("F", 10), 20_000, b'"i":'),
 }
 CRYPTOFEED = names("G", 10)
 TICKERS = [*BROKER, *CRYPTOFEED, *(t for _, tickers, _, _ in PEERS.values() for t in tickers)]

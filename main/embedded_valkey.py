@@ -6,6 +6,7 @@ It listens on loopback only, keeps nothing on disk, and ends with the process th
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import signal
 import socket
@@ -14,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 
 import redis
@@ -32,6 +32,7 @@ class EmbeddedValkey:
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (without a name, ends with us)
 
     def __enter__(self) -> EmbeddedValkey:
         self.start()
@@ -59,9 +60,10 @@ class EmbeddedValkey:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="tickerbus-valkey-")
         self.port = self._fixed_port or self.port or _free_port()
+        self._log.seek(0, os.SEEK_END)
         self._process = subprocess.Popen(
             [find_server(), *self._arguments()],
-            stdout=(Path(self._folder.name) / "valkey.log").open("ab"),
+            stdout=self._log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             preexec_fn=_parting_orders(),  # noqa: PLW1509  (two system calls, nothing locked)
@@ -73,10 +75,16 @@ class EmbeddedValkey:
                 self.stop()
                 raise ValkeyFailed(f"valkey-server on port {self.port}: {last_words}")
             time.sleep(0.005)
+        if not self._extra_arguments:
+            # It keeps nothing on disk: so that a killed owner leaves no folder behind either.
+            self._remove_folder()
 
     def stop(self) -> None:
         """End the server and remove its folder. Nothing is saved."""
         self.kill(signal.SIGTERM)
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
@@ -121,8 +129,8 @@ class EmbeddedValkey:
             client.close()
 
     def _last_words(self) -> str:
-        assert self._folder is not None
-        lines = (Path(self._folder.name) / "valkey.log").read_text(errors="replace").splitlines()
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").splitlines()
         return " / ".join(line.strip() for line in lines[-3:]) or "no output"
 
 

@@ -255,7 +255,8 @@ class AlpacaBroker:
         for item in items:
             if isinstance(item, Reconciliation):
                 parts.reconciler.done(item)
-                self.status.orders_reconciled(item.connection)
+                if item.complete:
+                    self.status.orders_reconciled(item.connection)
                 self._nudge()
 
     def handle_registration_message(self, payload: bytes, client_id: str | None = None) -> None:
@@ -316,13 +317,13 @@ class AlpacaBroker:
             self.counters["unconfirmed_at_stop"] += error.messages
             return
         if isinstance(error, Fenced):
-            self._supersede(str(error))
+            self.supersede(str(error))
             return
         if self._lifecycle.move_if_legal(State.FAULTED, f"{name}: {error!r}"):
             log.error("broker.faulted", thread=name, error=repr(error))
             self._end_run()
 
-    def _supersede(self, reason: str) -> None:
+    def supersede(self, reason: str) -> None:
         """Another broker of this account took over while this one was away: step down."""
         if self._lifecycle.move_if_legal(State.STANDBY, reason):
             self._end_run()
@@ -339,8 +340,11 @@ class AlpacaBroker:
         parts = self.parts
         if parts is None:
             return
-        if self._lifecycle.state in (State.RUNNING, State.DEGRADED):
+        state = self._lifecycle.state
+        if state in (State.STARTING, State.RUNNING, State.DEGRADED):
+            # Also while Alpaca is being reached: that may take longer than the leadership lasts.
             self._keep_leadership(parts)
+        if state in (State.RUNNING, State.DEGRADED):
             self.status.judge_health()
         if self.status.may_speak():
             self.status.publish()
@@ -354,7 +358,7 @@ class AlpacaBroker:
 
     def _keep_leadership(self, parts: Parts) -> None:
         if parts.leadership is None:
-            return  # not brought up yet: Alpaca is not reached
+            return  # it does not lead yet
         try:
             if parts.publisher.is_elsewhere():
                 log.warning("redis.primary_moved", address=self.config.redis.address)
@@ -363,11 +367,12 @@ class AlpacaBroker:
             if standing is Standing.RETAKEN:
                 # Gone without us: Redis was emptied, or slept longer than the key lives.
                 log.warning("leadership.retaken")
-                parts.publisher.restore_epoch()
+                if parts.publisher.epoch:
+                    parts.publisher.restore_epoch()
                 if parts.registration is not None:
                     parts.registration.rewrite()
             elif standing is not Standing.OWNER:
-                self._supersede(f"{parts.leadership.holder} took the leadership")
+                self.supersede(f"{parts.leadership.holder} took the leadership")
             elif parts.redis_was_renewed() and parts.registration is not None:
                 parts.registration.rewrite()  # another primary may lack what was written last
         except redis.exceptions.ReadOnlyError as error:

@@ -35,7 +35,7 @@ class LeaseStore:
         for name, value in fields.items():
             try:
                 stored = msgspec.json.decode(value, type=_Stored)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 log.error(
                     "lease.unreadable", field=name.decode("utf-8", "replace"), error=str(error)
                 )

@@ -87,13 +87,20 @@ class Life:
             self._ending.wait()
         except (RedisUnavailable, BrokerNotReady) as error:
             self.error = error
+            if self._lifecycle.state is not State.STARTING:
+                # Nobody waits in `start` for this error any more: the state has to tell it.
+                self._fault(str(error))
         except Exception as error:  # the supervisor of this thread
             log.error("broker.failed", traceback=plain_traceback())
             self.error = error
-            if self._lifecycle.move_if_legal(State.FAULTED, repr(error)):
-                self._ending.wait()
+            self._fault(repr(error))
         finally:
             self._wind_up()
+
+    def _fault(self, reason: str) -> None:
+        """Say so until somebody stops us."""
+        if self._lifecycle.move_if_legal(State.FAULTED, reason):
+            self._ending.wait()
 
     def _run_once(self) -> bool:
         """One run. Returns whether another is to follow."""
@@ -214,7 +221,7 @@ class Life:
                 self._lifecycle.move_if_legal_from(State.STANDBY, State.STARTING)
                 parts.leadership = leadership
                 return True
-            if standing is Standing.FOREIGN:
+            if standing is Standing.FOREIGN and self._lifecycle.state is not State.STANDBY:
                 raise BrokerNotReady(
                     "another account's broker is alive under this prefix: set BUS_PREFIX, "
                     f"or stop {leadership.holder}"
@@ -242,7 +249,7 @@ class Life:
                     raise BrokerRefused(f"Alpaca refuses the connection: {state.reason}")
                 if state.state == "LIVE":
                     break
-        if self._ending.is_set():
+        if self._ending.is_set() or not self._still_leads(parts):
             return
         # Only now: a broker that Alpaca refuses must not take the epoch from one that runs.
         parts.publisher.open_epoch()
@@ -262,6 +269,14 @@ class Life:
         self._broker.start_update_publisher()
         parts.registration.start()
         parts.subscriber = self._listen(parts)
+
+    def _still_leads(self, parts: Parts) -> bool:
+        """Whether nobody took over while Alpaca was being reached (this process may have slept)."""
+        assert parts.leadership is not None
+        if parts.leadership.renew() in (Standing.OWNER, Standing.RETAKEN):
+            return True
+        self._broker.supersede(f"{parts.leadership.holder} took the leadership")
+        return False
 
     def _listen(self, parts: Parts) -> RedisSubscriber:
         channel = parts.names.BROKER_REGISTRATION
@@ -293,10 +308,16 @@ class Life:
         pending: list[PendingChange] = []
         if wanted:
             log.info("registrations.restored", tickers=len(wanted))
-            for pause in restart_breaks(journal_ages(parts.redis, parts.names, wanted)):
-                parts.prices.put_note(pause)
+            ages = journal_ages(parts.redis, parts.names, wanted)
+
+            def tell_the_absence(tickers: list[str]) -> None:
+                # Only when Alpaca follows them again: it may have kept us waiting for long.
+                for pause in restart_breaks({t: ages[t] for t in tickers if t in ages}):
+                    parts.prices.put_note(pause)
+
             channels = {t: channels_of(t, data, with_statuses=True) for t, data in wanted.items()}
-            pending = [change for _, change in parts.upstreams.request("subscribe", channels)]
+            requests = parts.upstreams.request("subscribe", channels, tell_the_absence)
+            pending = [change for _, change in requests]
         return registry, pending
 
     def _tear_down(self, parts: Parts, keep_redis: bool = False) -> None:

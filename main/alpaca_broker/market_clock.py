@@ -27,15 +27,22 @@ class MarketClock:
         self._sessions: dict[date, tuple[float, float]] = {}
         self._calendar_day: date | None = None
         self._open: bool | None = None
-        self._next_change_s = 0.0
-        self._heard_s = 0.0
+        # All measured on the monotonic clock: ours may be set while we run.
+        self._next_change_s = self._heard_s = 0.0
+        self._alpaca_heard: tuple[int, int] | None = None  # (Alpaca's time, our monotonic), ns
 
     def is_open(self) -> bool:
         """Whether the regular session is on now; by the hours alone before Alpaca was asked."""
-        now = time.time()
         if self._open is None:
-            return in_regular_hours(now)
-        return self._open if now < self._next_change_s else not self._open
+            return in_regular_hours(time.time())
+        return self._open if time.monotonic() < self._next_change_s else not self._open
+
+    def alpaca_ns(self) -> int:
+        """The time by Alpaca's clock, Unix ns; by ours before it was asked."""
+        if self._alpaca_heard is None:
+            return time.time_ns()
+        theirs, ours = self._alpaca_heard
+        return theirs + time.monotonic_ns() - ours
 
     def is_regular(self, unix_s: float) -> bool:
         """Whether a moment of the last days lies in a regular session."""
@@ -47,12 +54,12 @@ class MarketClock:
 
     def refresh(self) -> None:
         """Ask Alpaca, if it is time to."""
-        now = time.time()
-        if now - self._heard_s < _CLOCK_EVERY_S and now < self._next_change_s:
+        now = time.monotonic()
+        if self._heard_s and now - self._heard_s < _CLOCK_EVERY_S and now < self._next_change_s:
             return
         try:
             self._hear_clock(self._rest.clock())
-            today = datetime.fromtimestamp(now, NEW_YORK).date()
+            today = datetime.fromtimestamp(self.alpaca_ns() / 1e9, NEW_YORK).date()
             if self._calendar_day != today:
                 self._hear_calendar(today)
         except (RestUnavailable, RestRefused, KeyError, ValueError) as error:
@@ -60,9 +67,10 @@ class MarketClock:
 
     def _hear_clock(self, clock: dict[str, Any]) -> None:
         change = clock["next_close"] if clock["is_open"] else clock["next_open"]
-        # Alpaca's own time says how far away the change is: ours may be off.
-        away_s = (parse_rfc3339(change) - parse_rfc3339(clock["timestamp"])) / 1e9
-        self._open, self._heard_s = bool(clock["is_open"]), time.time()
+        theirs = parse_rfc3339(clock["timestamp"])
+        away_s = (parse_rfc3339(change) - theirs) / 1e9
+        self._alpaca_heard = (theirs, time.monotonic_ns())
+        self._open, self._heard_s = bool(clock["is_open"]), time.monotonic()
         self._next_change_s = self._heard_s + max(1.0, away_s)
 
     def _hear_calendar(self, today: date) -> None:

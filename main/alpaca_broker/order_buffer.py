@@ -21,6 +21,7 @@ class Reconciliation:
     settled_before_ns: int
     connection: int
     asked_ns: int
+    complete: bool = True  # False: more orders are to be looked up, in the next turn
 
 
 # An update as the stream brought it, or what REST told about many orders.

@@ -118,6 +118,12 @@ def make_parts(
         price_desk=PriceDesk(translator, recovery.ask),
         ledger=ledger,
         reconciler=Reconciler(
-            config.rest, orders, ledger.open_orders, client, names, (clock.refresh, keeper.keep)
+            config.rest,
+            orders,
+            ledger.open_orders,
+            client,
+            names,
+            (clock.refresh, keeper.keep),
+            clock.alpaca_ns,
         ),
     )

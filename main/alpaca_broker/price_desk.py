@@ -28,6 +28,7 @@ from ..utils.redis.messages import (
     rfc3339,
 )
 from .frame_buffer import LATE_NS, Break, Folded, Frame, Item, Refill, Silence
+from .registry import is_crypto
 from .translate import MarketTranslator
 
 MAX_EARLY_MESSAGES: Final = 10_000
@@ -44,11 +45,15 @@ def trade_key(message: PriceMessage) -> TradeKey:
 
 
 class RecentTrades:
-    """The last 64 to 128 trades of each ticker, by their ids: Alpaca may send one again."""
+    """The trades of each ticker of the last seconds, by their ids, and never less than 64: Alpaca
+    may send one again, and a refill overlaps what was published."""
 
     _KEPT: Final = 64
+    _KEPT_S: Final = 2.0
 
-    def __init__(self) -> None:
+    def __init__(self, clock_s: Callable[[], float]) -> None:
+        self._clock_s = clock_s
+        self._turned_s: dict[str, float] = {}
         self._newer: defaultdict[str, dict[object, TradeKey]] = defaultdict(dict)
         self._older: dict[str, dict[object, TradeKey]] = {}
 
@@ -62,9 +67,17 @@ class RecentTrades:
         if known == key and trade_id is not UNSET:
             return True
         newer[trade_id] = key
-        if len(newer) >= self._KEPT:
-            self._older[message.symbol] = self._newer.pop(message.symbol)
+        if len(newer) % self._KEPT == 0:
+            self._turn(message.symbol)
         return False
+
+    def _turn(self, symbol: str) -> None:
+        """The newer become the older, if they go back far enough."""
+        now_s = self._clock_s()
+        if now_s - self._turned_s.get(symbol, now_s) >= self._KEPT_S:
+            self._older[symbol] = self._newer.pop(symbol)
+            self._turned_s[symbol] = now_s
+        self._turned_s.setdefault(symbol, now_s)
 
 
 @dataclass(kw_only=True)
@@ -95,7 +108,7 @@ class PriceDesk:
         self._twins: dict[str, tuple[float, frozenset[TradeKey]]] = {}
         self._silent: dict[str, Silence] = {}
         self._early_breaks: dict[str, Break] = {}
-        self._recent = RecentTrades()
+        self._recent = RecentTrades(clock_s)
 
     def take_in(
         self, items: Iterable[Item], following: Mapping[str, frozenset[str]]
@@ -115,7 +128,15 @@ class PriceDesk:
                 self._refill(item, following, ready)
         if self._interrupted:
             self._end_waiting(ready)
+        if self._twins:
+            self._forget_twins()
         return ready
+
+    def _forget_twins(self) -> None:
+        """A quiet ticker's too: while any are remembered, every message is looked at twice."""
+        now = self._clock_s()
+        for symbol in [s for s, (until_s, _) in self._twins.items() if now > until_s]:
+            del self._twins[symbol]
 
     def _end_waiting(self, ready: list[BusMessage]) -> None:
         now = self._clock_s()
@@ -189,9 +210,10 @@ class PriceDesk:
         # Interrupted again before its refill came: one gap, from the first loss to the last, and
         # the answer to the first question is no longer an answer.
         known = [self._interrupted[s].pause.from_ns for s in symbols if s in self._interrupted]
-        asked = replace(
-            pause, symbols=symbols, from_ns=min([pause.from_ns, *known]), number=self._asks
-        )
+        # By the trades' clock: what was received last may have happened minutes before.
+        behind_ns = self._translator.behind_ns(crypto=is_crypto(symbols[0]))
+        from_ns = min([pause.from_ns - behind_ns, *known])
+        asked = replace(pause, symbols=symbols, from_ns=from_ns, number=self._asks)
         for symbol in symbols:
             earlier = self._interrupted.get(symbol)
             live = earlier.live if earlier else []
@@ -242,6 +264,7 @@ class PriceDesk:
         self, symbol: str, trades: list[PriceMessage], *, backfilled: bool, ready: list[BusMessage]
     ) -> None:
         interrupted = self._interrupted.pop(symbol)
+        trades = [trade for trade in trades if not self._recent.is_repeat(trade)]
         self.counters["gaps"] += 1
         self.counters["refilled"] += len(trades)
         pause, data = interrupted.pause, interrupted.data

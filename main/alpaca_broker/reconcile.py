@@ -17,6 +17,7 @@ import structlog
 
 from ..utils.redis.constants import BusNames
 from ..utils.redis.messages import OrderMessage, decode_typed, parse_rfc3339, rfc3339
+from ..utils.tracebacks import plain_traceback
 from .order_buffer import OrderBuffer, Reconciliation
 from .order_ledger import OrderLedger
 from .rest import RestRefused, RestUnavailable, TradingRest
@@ -28,7 +29,7 @@ SECOND_LOOK_S: Final = 3.0  # after a reconnect: what was under way at the first
 OVERLAP_S: Final = 60.0
 IN_FLIGHT_S: Final = 2.0  # the stream may be about to tell what is younger
 _RETRY_S: Final = 1.0
-_MAX_SINGLE_ORDERS: Final = 20
+_MAX_SINGLE_ORDERS: Final = 40  # look-ups in one turn: the account's 200 calls a minute are shared
 _PAGE: Final = 500
 
 
@@ -46,12 +47,17 @@ class Reconciler:
         client: redis.Redis,
         names: BusNames,
         chores: Sequence[Callable[[], None]] = (),
+        alpaca_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`chores` are called at each turn, in this thread: what else may wait for an answer."""
+        """`chores` are called at each turn, in this thread: what else may wait for an answer.
+        `alpaca_ns` is the time by Alpaca's clock: its orders are stamped with that, not with ours.
+        """
+        self._alpaca_ns = alpaca_ns
         self.counters: Counter[str] = Counter()
         self._rest, self._buffer, self._open_orders = rest, buffer, open_orders
         self._client, self._names, self._chores = client, names, chores
         self._since_ns = 0
+        self._looked_up: set[str] = set()  # in the turns of one incomplete comparison
         self._live: tuple[int, int] | None = None  # (connection, since when)
         self._wake = threading.Condition()
         self._asked_again = self._retry = False
@@ -65,12 +71,14 @@ class Reconciler:
     def live(self, connection: int) -> None:
         """The order stream is up: what it missed is to be found before entries are safe."""
         with self._wake:
-            self._live = (connection, time.time_ns())
+            self._live = (connection, self._alpaca_ns())
             self._asked_again = True
             self._wake.notify()
 
     def done(self, reconciliation: Reconciliation) -> None:
         """Everything of it is published: the next one begins from there."""
+        if not reconciliation.complete:
+            return  # the next turn goes on from the same moment
         self._since_ns = reconciliation.asked_ns
         try:
             self._client.set(self._names.BROKER_RECONCILED, rfc3339(reconciliation.asked_ns))
@@ -92,22 +100,35 @@ class Reconciler:
     def _run(self) -> None:
         wait_s = PERIOD_S
         while self._sleep(wait_s):
-            for chore in self._chores:
-                chore()
+            self._do_chores()
             with self._wake:
                 fresh, self._asked_again = self._asked_again, False
                 live = self._live
             if live is None:
                 continue
             try:
-                self._buffer.put(self._ask(*live))
+                found = self._ask(*live)
+                self._buffer.put(found)
                 wait_s = SECOND_LOOK_S if fresh else PERIOD_S
+                if not found.complete:
+                    wait_s, self._retry = _RETRY_S, True
             except (RestUnavailable, RestRefused, ValueError, KeyError) as error:
                 self.counters["reconciliations_failed"] += 1
                 log.warning("reconcile.failed", error=str(error))
                 # Soon again while entries wait for it, else in the usual time.
                 wait_s = _RETRY_S if fresh else PERIOD_S
                 self._retry = fresh
+            except Exception:  # the supervisor: without this thread no entry is safe again
+                self.counters["reconciliations_failed"] += 1
+                log.error("reconcile.failed", traceback=plain_traceback())
+                wait_s, self._retry = (SECOND_LOOK_S if fresh else PERIOD_S), fresh
+
+    def _do_chores(self) -> None:
+        for chore in self._chores:
+            try:
+                chore()
+            except Exception:  # the supervisor: a chore is not worth the thread
+                log.error("reconcile.chore_failed", traceback=plain_traceback())
 
     def _sleep(self, wait_s: float) -> bool:
         """Wait for the next turn; False when it is time to end."""
@@ -118,16 +139,25 @@ class Reconciler:
             return not self._stopping
 
     def _ask(self, connection: int, live_since_ns: int) -> Reconciliation:
-        asked_ns = time.time_ns()
+        asked_ns = self._alpaca_ns()
+        self._since_ns = self._since_ns or asked_ns  # the very first broker begins here
         after = rfc3339(self._since_ns - int(OVERLAP_S * 1e9))
         fills: dict[str, list[dict[str, Any]]] = {}
         for fill in self._rest.fills(after):
             fills.setdefault(str(fill["order_id"]), []).append(fill)
         orders = {str(order["id"]): order for order in self._rest.orders(after)}
-        wanted = (set(fills) | self._open_orders()) - set(orders)
-        for order_id in sorted(wanted)[:_MAX_SINGLE_ORDERS]:
+        orders |= self._still_open(set(orders))
+        # Executions first; then those that were open, and are not any more: they ended meanwhile.
+        singles = sorted(set(fills) - set(orders)) + sorted(
+            self._open_orders() - set(orders) - set(fills) - self._looked_up
+        )
+        for order_id in singles[:_MAX_SINGLE_ORDERS]:
             if (order := self._rest.order(order_id)) is not None:
                 orders[order_id] = order
+            self._looked_up.add(order_id)
+        complete = len(singles) <= _MAX_SINGLE_ORDERS
+        if complete:
+            self._looked_up.clear()
         self.counters["reconciliations"] += 1
         # The stream tells nothing of what came before it was up, and may still be about to tell
         # what is younger than a moment.
@@ -137,26 +167,35 @@ class Reconciler:
             settled_before_ns=max(live_since_ns, asked_ns - int(IN_FLIGHT_S * 1e9)),
             connection=connection,
             asked_ns=asked_ns,
+            complete=complete,
         )
 
+    def _still_open(self, known: set[str]) -> dict[str, dict[str, Any]]:
+        """Those of the published open orders that are older than the list, and open still."""
+        older = self._open_orders() - known
+        if not older:
+            return {}
+        listed = self._rest.orders(None, status="open")
+        return {str(order["id"]): order for order in listed if str(order["id"]) in older}
+
     def _load_since(self) -> int:
-        """From where the last broker left off; a first one begins now."""
+        """From where the last broker left off; 0 for the first one."""
         saved: Any = self._client.get(self._names.BROKER_RECONCILED)
         try:
-            return parse_rfc3339(saved.decode()) if saved else time.time_ns()
+            return parse_rfc3339(saved.decode()) if saved else 0
         except ValueError:
-            return time.time_ns()
+            return 0
 
 
 def load_ledger(client: redis.Redis, names: BusNames, ledger: OrderLedger) -> int:
     """Note all that the order journals hold; returns how many events that were."""
     count = 0
-    for key in client.scan_iter(match=names.ORDER_LOG + "*", count=1_000):
+    for key in client.scan_iter(match=names.ORDER_LOG + "*", count=1_000, _type="stream"):
         start = "-"
         while True:
             entries: Any = client.xrange(key, min=start, count=_PAGE)
             for _, fields in entries:
-                message = decode_typed(fields[b"m"])
+                message = decode_typed(fields.get(b"m", b""))
                 if isinstance(message, OrderMessage):
                     note_published(ledger, message)
                     count += 1

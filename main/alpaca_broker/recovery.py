@@ -35,6 +35,7 @@ DEADLINE_S: Final = 2.5  # of the 3 s that live trades wait
 MAX_CALLS: Final = 12
 MAX_SPAN_S: Final = 15 * 60  # a longer interruption is told, not refilled
 _JOURNAL_TAIL: Final = 2_000
+_AGE_TAIL: Final = 200
 _WAITING: Final = 64
 
 
@@ -209,12 +210,17 @@ def restart_breaks(ages: Mapping[str, int]) -> list[Break]:
 
 
 def journal_ages(client: redis.Redis, names: BusNames, symbols: Iterable[str]) -> Mapping[str, int]:
-    """For each ticker with a journal, the Unix time in ns of its last message."""
+    """For each ticker with a journal, the Unix time in ns up to which its prices are there."""
     found: dict[str, int] = {}
     for symbol in symbols:
-        entries: Any = client.xrevrange(names.ticker_log(symbol), count=1)
-        for _, fields in entries:
-            message = decode_typed(fields[b"m"])
-            if message is not None and hasattr(message, "timestamp"):
-                found[symbol] = parse_rfc3339(message.timestamp)
+        try:
+            entries: Any = client.xrevrange(names.ticker_log(symbol), count=_AGE_TAIL)
+        except redis.ResponseError as error:  # no journal: the publisher sets it aside
+            log.error("recovery.journal_unreadable", ticker=symbol, error=str(error))
+            continue
+        # Orders go on while the prices' stream is away: they say nothing of prices.
+        messages = [m for _, fields in entries if (m := decode_typed(fields[b"m"])) is not None]
+        prices = [m.timestamp for m in messages if isinstance(m, PriceMessage)]
+        moments = prices[:1] or [m.timestamp for m in messages[-1:] if hasattr(m, "timestamp")]
+        found |= {symbol: parse_rfc3339(moment) for moment in moments}
     return found

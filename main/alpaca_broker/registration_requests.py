@@ -88,7 +88,7 @@ def read_request(payload: bytes, client_id: str | None = None) -> Request | Regi
         return _rejection({}, "invalid_request", detail)
     try:
         fields = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _rejection({}, "invalid_json", str(error)[:200])
     if not isinstance(fields, dict):
         return _rejection({}, "invalid_request", "a request is a JSON object")

@@ -15,6 +15,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from ..utils.redis.messages import parse_rfc3339, rfc3339
+
 T = TypeVar("T")
 
 _TIMEOUT_S: Final = 3.0
@@ -155,16 +157,18 @@ class TradingRest(Rest):
 
     def orders(self, after: str | None, status: str = "all") -> list[dict[str, Any]]:
         """The orders that were submitted after that moment (RFC 3339), oldest first, all pages."""
-        found: list[dict[str, Any]] = []
+        found: dict[str, dict[str, Any]] = {}
         while True:
             query: dict[str, Any] = {"status": status, "direction": "asc", "limit": 500}
             if after:
                 query["after"] = after
             page = self._json(f"/v2/orders?{urlencode(query)}", list[dict[str, Any]])
-            found += page
-            if len(page) < 500:
-                return found
-            after = page[-1]["submitted_at"]
+            new = {str(order["id"]): order for order in page} if page else {}
+            if len(page) < 500 or new.keys() <= found.keys():
+                return list((found | new).values())
+            found |= new
+            # `after` is exclusive, and two orders may share a moment: begin just before the last.
+            after = rfc3339(parse_rfc3339(page[-1]["submitted_at"]) - 1)
 
     def order(self, order_id: str) -> dict[str, Any] | None:
         """One order, or None if Alpaca does not know it."""

@@ -36,7 +36,10 @@ class PendingChange:
     done: set[str] = field(default_factory=set)
     rejected: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    on_settled: Callable[[], None] | None = None  # called by the reader, in the frames' order
+    # Both are called by the reader, in the frames' order: when all is answered, and for each part
+    # that is acknowledged, before its first frame.
+    on_settled: Callable[[], None] | None = None
+    on_acknowledged: Callable[[list[str]], None] | None = None
     forgotten: bool = False  # nobody waits for it any more
 
     def __post_init__(self) -> None:
@@ -96,9 +99,15 @@ class MarketStream(Upstream):
         action: Literal["subscribe", "unsubscribe"],
         subscriptions: Subscriptions,
         on_settled: Callable[[], None] | None = None,
+        on_acknowledged: Callable[[list[str]], None] | None = None,
     ) -> PendingChange:
         """Ask for a change; it is asked again after a reconnect until it has its answer."""
-        pending = PendingChange(action, dict(subscriptions), on_settled=on_settled)
+        pending = PendingChange(
+            action,
+            dict(subscriptions),
+            on_settled=on_settled,
+            on_acknowledged=on_acknowledged,
+        )
         with self._lock:
             if self._ended is not None:
                 pending.settle(rejected=dict.fromkeys(subscriptions, self._ended))
@@ -122,8 +131,17 @@ class MarketStream(Upstream):
             pause = Break(symbols=(symbol,), from_ns=silent_since_ns, to_ns=time.time_ns())
             self._buffer.put_note(pause)
 
+        def settled() -> None:
+            if not again.rejected:
+                note_the_silence()
+                return
+            with self._lock:
+                self._lost_since_ns.setdefault(symbol, silent_since_ns)
+            self._tell_lost(symbol, *again.rejected[symbol])
+
         self.change("unsubscribe", {symbol: channels})
-        self.change("subscribe", {symbol: channels}, note_the_silence)
+        with self._lock:  # the reader finds `again` made
+            again = self.change("subscribe", {symbol: channels}, settled)
 
     def forget(self, pending: PendingChange) -> None:
         """Nobody waits for this change any more: a subscribe is not asked again, and undone if it
@@ -219,6 +237,8 @@ class MarketStream(Upstream):
                         Break(symbols=(symbol,), from_ns=lost_since_ns, to_ns=time.time_ns())
                     )
         if isinstance(change.tag, PendingChange):
+            if change.tag.on_acknowledged is not None:
+                change.tag.on_acknowledged(symbols)
             self._conclude(change.tag, symbols, late)
         else:
             self._unresumed.difference_update(symbols)
@@ -249,9 +269,12 @@ class MarketStream(Upstream):
             with self._lock:
                 self._followed.pop(symbol, None)
                 self._lost_since_ns.setdefault(symbol, self._went_down_ns)
-            log.error("upstream.ticker_lost", ticker=symbol, code=code, reason=message)
-            if self._on_lost is not None:
-                self._on_lost(symbol, code, message)
+            self._tell_lost(symbol, code, message)
+
+    def _tell_lost(self, symbol: str, code: int, message: str) -> None:
+        log.error("upstream.ticker_lost", ticker=symbol, code=code, reason=message)
+        if self._on_lost is not None:
+            self._on_lost(symbol, code, message)
 
     def _undo(self, late: Mapping[str, frozenset[str]]) -> None:
         """Leave again what was acknowledged when nobody waited for it any more: it would hold a

@@ -56,6 +56,7 @@ class MarketTranslator:
         self.counters: Counter[str] = Counter()
         self._last_moment = (0, 0)
         self.last_received_ns = 0
+        self._behind_ns: dict[str, int] = {}  # by feed: our clock less the last trade's time
         self.halted: set[str] = set()
         self.arrived: defaultdict[str, int] = defaultdict(int)  # by ticker: messages of the stream
         self._may_set_last = last_price_rule or LastPriceRule()
@@ -66,14 +67,22 @@ class MarketTranslator:
         seconds, nanoseconds = self._last_moment
         return seconds * 1_000_000_000 + nanoseconds
 
+    def behind_ns(self, *, crypto: bool) -> int:
+        """How far a stream's trades are behind our clock: its lag, and the clocks' difference."""
+        behind = [ns for feed, ns in self._behind_ns.items() if (feed == "crypto") == crypto]
+        return max(0, *behind) if behind else 0
+
     def read_frame(self, frame: Frame) -> list[BusMessage]:
         """The messages of one frame; what cannot be read is counted."""
         decoded, malformed = decode_frame(frame.payload)
         if malformed:
             self.counters["malformed"] += malformed
         messages: list[BusMessage] = []
+        before = self._last_moment
         self._append_all(messages, decoded, frame.feed)
         self.last_received_ns = frame.received_ns
+        if self._last_moment is not before:
+            self._behind_ns[frame.feed] = frame.received_ns - self.last_trade_ns
         return messages
 
     def read_folded(self, folded: Folded) -> list[BusMessage]:

@@ -76,13 +76,19 @@ class Upstreams:
         return self.open_market("crypto" if is_crypto(ticker) else "stocks")
 
     def request(
-        self, action: Action, channels: Mapping[str, frozenset[str]]
+        self,
+        action: Action,
+        channels: Mapping[str, frozenset[str]],
+        on_acknowledged: Callable[[list[str]], None] | None = None,
     ) -> list[tuple[MarketStream, PendingChange]]:
         """Ask for a change (ticker -> Alpaca's channels); each stream answers for its own."""
         by_stream: dict[MarketStream, dict[str, frozenset[str]]] = {}
         for ticker, wanted in channels.items():
             by_stream.setdefault(self.market_of(ticker), {})[ticker] = wanted
-        return [(stream, stream.change(action, wanted)) for stream, wanted in by_stream.items()]
+        return [
+            (stream, stream.change(action, wanted, on_acknowledged=on_acknowledged))
+            for stream, wanted in by_stream.items()
+        ]
 
     def request_and_wait(
         self, action: Action, channels: Mapping[str, frozenset[str]], timeout_s: float

@@ -19,6 +19,7 @@ from main.utils.redis.messages import BrokerStatus, decode_typed
 
 from .programs import read_log_line
 
+MISSED_NS = 1_750_000_000  # this long without a heartbeat is evidence
 WELL = frozenset({"LIVE", "QUIET"})
 
 
@@ -38,6 +39,7 @@ class Observer:
         self.evidence: list[Evidence] = []
         self.statuses: deque[tuple[int, BrokerStatus]] = deque(maxlen=20_000)
         self.words: dict[str, deque[str]] = {}
+        self._missed_after = 0
         self._port, self._channel = port, f"{prefix}BROKER_STATUS"
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="lab-observer", daemon=True)
@@ -86,10 +88,21 @@ class Observer:
                         message = channel.get_message(timeout=0.1)
                         if message:
                             self._take(message["data"])
+                        self._miss_heartbeats()
             except (redis.RedisError, OSError):
                 self._ended.wait(0.05)
+                self._miss_heartbeats()
             finally:
                 client.close()
+
+    def _miss_heartbeats(self) -> None:
+        """A heartbeat comes every second: who listens knows when it does not."""
+        now = time.time_ns()
+        last = self.statuses[-1][0] if self.statuses else now
+        if last <= self._missed_after or now - last < MISSED_NS:
+            return
+        self._missed_after = last
+        self.evidence.append(Evidence(now, "heartbeat", "missing"))
 
     def _take(self, payload: bytes) -> None:
         status = decode_typed(payload)

@@ -278,7 +278,6 @@ FAULTS: Final = (
         title="SIGKILL, a standby takes over",
         inflict=killed_with_standby,
         stage=WITH_STANDBY,
-        detect_s=5.0,
         recover_s=10.0,
         note="a leader that is gone is waited for: expiry 3 s, then absent for 3 s",
     ),

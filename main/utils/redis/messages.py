@@ -219,7 +219,7 @@ def decode_typed(payload: bytes) -> TypedMessage | None:
     """A typed message, or None when it is of a type or shape that this version does not know."""
     try:
         return _typed.decode(payload)
-    except msgspec.DecodeError:  # not JSON at all, too
+    except (msgspec.DecodeError, UnicodeDecodeError):  # not JSON at all, too
         return None
 
 
@@ -241,7 +241,7 @@ def decode_for(names: BusNames, channel: str, payload: bytes) -> Any:
         return decode_typed(payload)
     try:
         return decode_plain(payload)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -335,7 +335,7 @@ class RedisPublisher:
             for _ in range(replies - 1):
                 self._wire.receive()
             return self._wire.receive()
-        except CONNECTION_FAULTS as error:
+        except (*CONNECTION_FAULTS, hiredis.HiredisError) as error:  # also: what is no RESP
             self._drop_wire()
             raise RedisUnavailable(self._config.address, error) from error
         except BaseException:

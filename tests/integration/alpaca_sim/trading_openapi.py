@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from .openapi import TRADING, _components, _convert, description, resolve
+from .openapi import FOLDER, TRADING, _components, _convert, description, resolve
 
 # Keys that Alpaca sends although the schemas do not list them: on the stream, and in the
 # description's own examples of orders and of the account.
@@ -33,7 +33,12 @@ LEFT_OUT = ("exercise", "do-not-exercise")
 
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:
-    """Every trading operation of the description that the venue answers: method, path, object."""
+    """Every trading operation of the description that the venue answers: method, path, object.
+
+    None where the description is absent: the tests say so by being skipped.
+    """
+    if not FOLDER.is_dir():
+        return []
     return [
         (method.upper(), path, found)
         for path, methods in description(TRADING)["paths"].items()
