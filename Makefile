@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check bench-smoke redis-server requirements picture clean
+.PHONY: help demo test check faults chaos bench-smoke redis-server requirements picture clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,12 @@ check: $(VENV)/.dev  ## ruff, mypy --strict, import rules and the unit tests, in
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/unit
+
+faults: $(VENV)/.dev  ## every fault of docs/reliability.md against real processes, some 20 minutes
+	$(BIN)/python -m tests.faults.run --into docs/reliability.md $(ARGS)
+
+chaos: $(VENV)/.dev   ## a seeded mixture of faults: make chaos SECONDS=600 SEED=1
+	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1) $(ARGS)
 
 bench-smoke: $(VENV)/.dev  ## dead time of 500 registration restarts, idle CPU, memory with 1,000 tickers
 	$(BIN)/python -m bench.smoke

@@ -151,7 +151,12 @@ class AlpacaBroker:
         if early:
             parts.publisher.publish_batch(early)
         parts.producers = [
-            PriceProducer(parts.prices, self.handle_price_update, self.thread_failed),
+            PriceProducer(
+                parts.prices,
+                self.handle_price_update,
+                self.thread_failed,
+                finish=lambda: parts.publisher.publish_batch(()),
+            ),
             OrderProducer(parts.orders, self.handle_order_update, self.thread_failed),
         ]
         for producer in parts.producers:
@@ -240,8 +245,7 @@ class AlpacaBroker:
         """
         parts = self._need_parts()
         messages = parts.price_desk.take_in(items, self._following)
-        if messages:
-            parts.publisher.publish_batch(messages)
+        parts.publisher.publish_batch(messages, more=parts.prices.has_more)
 
     def handle_order_update(self, items: Sequence[OrderItem]) -> None:
         """Order updates, verbatim from Alpaca: published on their symbols' channels, registered or
@@ -369,6 +373,7 @@ class AlpacaBroker:
                 log.warning("leadership.retaken")
                 if parts.publisher.epoch:
                     parts.publisher.restore_epoch()
+                    parts.reconciler.save()
                 if parts.registration is not None:
                     parts.registration.rewrite()
             elif standing is not Standing.OWNER:

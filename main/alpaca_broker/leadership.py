@@ -45,15 +45,19 @@ class Leadership:
     ) -> None:
         self._client, self._names, self._clock_s = client, names, clock_s
         self._account_id = account_id
-        self._mine = _encode(account_id, f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}")
+        self._mine = _encode(account_id, f"{_machine()}/{os.getpid()}/{uuid.uuid4().hex}")
         self._absent_since_s: float | None = None
         self.holder: str | None = None  # who has it, while it is not this process
+        self._found: bytes | None = None  # the key's value, while it is another's
 
     def seek(self) -> Standing:
         """Take the leadership if it is free."""
         waited = self._absent_for_s() >= EXPIRY_MS / 1000
         try:
-            return self._lead(may_take=waited or self._is_first())
+            standing = self._lead(may_take=waited or self._is_first())
+            if standing is Standing.WAITING and self._bury_dead_owner():
+                standing = self._lead(may_take=False)
+            return standing
         except redis.RedisError:
             # Nobody could come back for the key meanwhile: the wait begins again.
             self._absent_since_s = None
@@ -65,9 +69,21 @@ class Leadership:
 
     def release(self) -> None:
         """Hand over at once."""
+        self._let_go(self._mine)
+
+    def _let_go(self, value: str) -> None:
+        """Write "let go" in place of `value`, if that is there."""
         key = self._names.BROKER_LEADER
         let_go = _encode(self._account_id, None)
-        call_function(self._client, "tickerbus_release_1", [key], self._mine, let_go, EXPIRY_MS)
+        call_function(self._client, "tickerbus_release_1", [key], value, let_go, EXPIRY_MS)
+
+    def _bury_dead_owner(self) -> bool:
+        """An owner that was a process of this machine, and is none any more, will not come back:
+        nobody has to wait for its key to expire. Whether there was one."""
+        if self._found is None or not _is_dead(self.holder):
+            return False
+        self._let_go(self._found.decode())
+        return True
 
     def _lead(self, may_take: bool) -> Standing:
         verdict, found = call_function(
@@ -82,8 +98,9 @@ class Leadership:
             if self._absent_since_s is None:
                 self._absent_since_s = self._clock_s()
             return Standing.WAITING
-        self._absent_since_s = None
+        self._absent_since_s = self._found = None
         if verdict == b"OTHER":
+            self._found = found
             account_id, self.holder = _decode(found)
             mine = account_id == self._account_id
             return Standing.WAITING if mine else Standing.FOREIGN
@@ -113,3 +130,30 @@ def _decode(value: bytes) -> tuple[str | None, str | None]:
         return fields.get("account_id"), fields.get("owner")
     except (msgspec.DecodeError, AttributeError):
         return None, repr(value[:80])
+
+
+def _machine() -> str:
+    """Where a process id means something: this host, and on Linux this process namespace."""
+    try:
+        namespace = str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        namespace = "-"
+    return f"{socket.gethostname()}/{namespace}"
+
+
+def _is_dead(owner: str | None) -> bool:
+    """Whether an owner was a process of this machine that is gone. Elsewhere nobody can tell."""
+    machine, _, process = (owner or "").rpartition("/")[0].rpartition("/")
+    if machine != _machine() or not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False  # it is there, and somebody else's
+    try:
+        with open(f"/proc/{process}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"  # ended, and not yet reaped
+    except OSError:
+        return False

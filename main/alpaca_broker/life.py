@@ -253,7 +253,7 @@ class Life:
             return
         # Only now: a broker that Alpaca refuses must not take the epoch from one that runs.
         parts.publisher.open_epoch()
-        load_ledger(parts.redis, parts.names, parts.ledger)
+        load_ledger(parts.redis, parts.names, parts.ledger, parts.publisher.remember_order)
         parts.order_desk = OrderDesk(account, parts.ledger, parts.assets.pair)
         registry, restored = self._restore_registrations(parts)
         parts.registration = RegistrationThread(

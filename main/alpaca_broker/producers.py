@@ -38,8 +38,11 @@ class Producer:
         source: Source,
         handle: Callable[[Sequence[Any]], None],
         on_failure: Callable[[str, BaseException], None],
+        finish: Callable[[], None] = lambda: None,
     ) -> None:
+        """`finish` ends what `handle` has begun: the thread's last act."""
         self._source, self._handle, self._on_failure = source, handle, on_failure
+        self._finish = finish
         self._stopping = self._draining = False
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
@@ -62,8 +65,9 @@ class Producer:
             while not self._stopping or self._draining:
                 items = self._source.take(0 if self._stopping else _IDLE_S)
                 if self._stopping and not items:
-                    return
+                    break
                 self._handle(items)  # also none: what waits for a deadline may be due
+            self._finish()
         except BusError as error:  # superseded, or stopped while Redis took nothing
             self._on_failure(self.name, error)
         except Exception as error:  # the supervisor of this thread: whatever it was, it is told

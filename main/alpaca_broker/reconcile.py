@@ -80,8 +80,12 @@ class Reconciler:
         if not reconciliation.complete:
             return  # the next turn goes on from the same moment
         self._since_ns = reconciliation.asked_ns
+        self.save()
+
+    def save(self) -> None:
+        """Keep in Redis up to where all is published; again, if Redis was emptied. Any thread."""
         try:
-            self._client.set(self._names.BROKER_RECONCILED, rfc3339(reconciliation.asked_ns))
+            self._client.set(self._names.BROKER_RECONCILED, rfc3339(self._since_ns))
         except redis.RedisError as error:
             log.warning("reconcile.moment_not_saved", error=str(error))
 
@@ -187,17 +191,27 @@ class Reconciler:
             return 0
 
 
-def load_ledger(client: redis.Redis, names: BusNames, ledger: OrderLedger) -> int:
-    """Note all that the order journals hold; returns how many events that were."""
+def load_ledger(
+    client: redis.Redis,
+    names: BusNames,
+    ledger: OrderLedger,
+    remember: Callable[[bytes, bytes, bytes], None] = lambda *_: None,
+) -> int:
+    """Note all that the order journals hold; returns how many events that were.
+
+    `remember` gets each entry's key, id and body: should Redis lose them, they are written again.
+    """
     count = 0
     for key in client.scan_iter(match=names.ORDER_LOG + "*", count=1_000, _type="stream"):
         start = "-"
         while True:
             entries: Any = client.xrange(key, min=start, count=_PAGE)
-            for _, fields in entries:
-                message = decode_typed(fields.get(b"m", b""))
+            for entry_id, fields in entries:
+                body = fields.get(b"m", b"")
+                message = decode_typed(body)
                 if isinstance(message, OrderMessage):
                     note_published(ledger, message)
+                    remember(key, entry_id, body)
                     count += 1
             if len(entries) < _PAGE:
                 break

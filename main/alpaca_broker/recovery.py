@@ -222,5 +222,6 @@ def journal_ages(client: redis.Redis, names: BusNames, symbols: Iterable[str]) -
         messages = [m for _, fields in entries if (m := decode_typed(fields[b"m"])) is not None]
         prices = [m.timestamp for m in messages if isinstance(m, PriceMessage)]
         moments = prices[:1] or [m.timestamp for m in messages[-1:] if hasattr(m, "timestamp")]
-        found |= {symbol: parse_rfc3339(moment) for moment in moments}
+        if moments:
+            found[symbol] = parse_rfc3339(moments[0])
     return found

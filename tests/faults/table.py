@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from .fault import LIBRARY, Row
 
@@ -53,10 +53,12 @@ def line(row: Row) -> str:
     return f"{verdict} {number:<4} {what}\n          {named} took={row.took_s:.0f}s"
 
 
-def markdown(rows: Iterable[Row]) -> str:
+def markdown(rows: Sequence[Row]) -> str:
+    """The table, and below it the notes of its rows."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    notes = [f"- {row.number}: {row.note}." for row in rows if row.note]
+    return "\n".join([*lines, "", *notes]) + "\n"
 
 
 def _seconds(value: float | None) -> str:

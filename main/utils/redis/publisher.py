@@ -2,15 +2,17 @@
 
 Both of the broker's producers share one publisher: one connection and one lock, so that numbering
 and writing are one step. One batch is in flight at a time; it is sent again, byte for byte, until
-Redis confirms it or the publisher is told to give up.
+Redis confirms it or the publisher is told to give up. Who has more to publish need not wait for the
+reply: it is read before the next batch gets its numbers, or anything else uses the connection.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -60,6 +62,8 @@ class RedisPublisher:
         self._lock = FairLock()
         self._packer: Packer | None = None
         self._pending: Batch | None = None
+        self._reply_owed = False  # the pending batch is sent, and nobody has read its reply yet
+        self._early_reply: Any = None  # its reply, read by somebody who needed the connection
         self._giving_up = threading.Event()
         self._replicas = ReplicaWatch()
         self._closed = False
@@ -133,7 +137,7 @@ class RedisPublisher:
             epoch = max(time.time_ns() // 1_000_000, int(last) + 1 if last else 0)
             self._must_call("SET", key, epoch)
             self._packer = Packer(self.names, epoch, self._bounds)
-            self._pending = None
+            self._pending = self._early_reply = None
         return epoch
 
     @property
@@ -156,7 +160,7 @@ class RedisPublisher:
         if not self._lock.acquire(timeout=timeout_s):
             return None
         try:
-            return self.seqs()
+            return self.seqs() if self._is_settled() else None
         finally:
             self._lock.release()
 
@@ -165,10 +169,12 @@ class RedisPublisher:
         comes after all that was numbered before."""
         return self._lock
 
-    def publish_batch(self, messages: Sequence[BusMessage]) -> None:
+    def publish_batch(self, messages: Sequence[BusMessage], *, more: bool = False) -> None:
         """Number, journal and publish, as one atomic step per 1,000 messages.
 
-        Blocks until Redis has confirmed all of it, however often it has to be sent.
+        Blocks until Redis has confirmed all of it, however often it has to be sent. With `more` to
+        come at once the caller prepares that while Redis works: the last batch is only sent, and
+        the next call waits for its reply. The last call is one without `more`, if with nothing.
 
         Raises:
             Fenced: another run of the broker owns the epoch; nothing more will be written.
@@ -181,7 +187,17 @@ class RedisPublisher:
                     raise IllegalUse("publish_batch before open_epoch: no number can be given")
                 self._flush()
                 self._pending = self._packer.pack(messages[start : start + MAX_BATCH_MESSAGES])
+                self._send_pending()
+        if not more:
+            with self._lock:
                 self._flush()
+
+    def remember_order(self, order_log: bytes, entry_id: bytes, body: bytes) -> None:
+        """An entry of an earlier run's order journal, to be written again if Redis loses it."""
+        with self._lock:
+            if self._packer is not None:
+                packed = pack_argument(entry_id) + pack_argument(body)
+                self._packer.order_memory.remember(pack_argument(order_log), packed)
 
     def restore_epoch(self) -> None:
         """Write the epoch again after Redis was emptied, unless another run has its own there.
@@ -219,7 +235,10 @@ class RedisPublisher:
         delays = backoff_delays()
         while (batch := self._pending) is not None:
             try:
-                reply = self._exchange(batch.packed)
+                self._read_owed()
+                reply, self._early_reply = self._early_reply, None
+                if reply is None:
+                    reply = self._exchange(batch.packed)
                 self._wait_for_replica(batch, reply)
                 trouble = None if isinstance(reply, int) else self._repair(reply)
             except RedisUnavailable as error:
@@ -229,6 +248,30 @@ class RedisPublisher:
             elif trouble:
                 self._note_trouble(trouble, batch)
                 self._wait(next(delays), batch)
+
+    def _send_pending(self) -> None:
+        """Let Redis work on it. A failure shows when its reply is wanted."""
+        if self._wire is None or self._pending is None:
+            return
+        try:
+            self._wire.send(self._pending.packed)
+            self._reply_owed = True
+        except CONNECTION_FAULTS:
+            self._drop_wire()
+
+    def _read_owed(self) -> None:
+        if not self._reply_owed:
+            return
+        assert self._wire is not None
+        self._reply_owed = False
+        self._early_reply = self._guarded(self._wire.receive)
+
+    def _is_settled(self) -> bool:
+        """Whether Redis has done all that was numbered. Waits for a reply, but sends nothing."""
+        if self._pending is not None:
+            with contextlib.suppress(RedisUnavailable):
+                self._read_owed()
+        return self._pending is None or isinstance(self._early_reply, int)
 
     def _wait_for_replica(self, batch: Batch, reply: Any) -> None:
         """An order must not be lost with the primary that alone has it: while there is a replica,
@@ -325,16 +368,23 @@ class RedisPublisher:
         After a failure the connection is gone: a late reply to this request must never be taken
         for the next one's.
         """
+        self._read_owed()
+        return self._guarded(lambda: self._ask(packed, replies))
+
+    def _ask(self, packed: bytes, replies: int) -> Any:
+        if self._wire is None:
+            if self._closed:
+                raise ConnectionError("this publisher was closed")
+            self._wire = Wire(self._config)
+            self.counters["reconnects"] += 1
+        self._wire.send(packed)
+        for _ in range(replies - 1):
+            self._wire.receive()
+        return self._wire.receive()
+
+    def _guarded(self, use_wire: Callable[[], Any]) -> Any:
         try:
-            if self._wire is None:
-                if self._closed:
-                    raise ConnectionError("this publisher was closed")
-                self._wire = Wire(self._config)
-                self.counters["reconnects"] += 1
-            self._wire.send(packed)
-            for _ in range(replies - 1):
-                self._wire.receive()
-            return self._wire.receive()
+            return use_wire()
         except (*CONNECTION_FAULTS, hiredis.HiredisError) as error:  # also: what is no RESP
             self._drop_wire()
             raise RedisUnavailable(self._config.address, error) from error
@@ -343,6 +393,7 @@ class RedisPublisher:
             raise
 
     def _drop_wire(self) -> None:
+        self._reply_owed = False
         if self._wire is not None:
             self._wire.close()
             self._wire = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -146,3 +148,59 @@ def test_an_owner_that_slept_finds_itself_superseded(
     clock.now += EXPIRY_MS / 1000
     second.seek()
     assert first.renew() is Standing.WAITING
+
+
+def test_a_standby_waits_a_whole_expiry_also_when_redis_was_emptied_and_nobody_listens_yet(
+    candidate: Seek, client: redis.Redis, clock: Clock
+) -> None:
+    """After a restart of Redis the owner needs a moment to come back."""
+    owner, standby = candidate(), candidate()
+    owner.seek()
+    standby.seek()
+    client.flushall()
+    assert standby.seek() is Standing.WAITING
+    assert owner.renew() is Standing.RETAKEN
+    client.flushall()
+    assert standby.seek() is Standing.WAITING
+    clock.now += EXPIRY_MS / 1000
+    assert standby.seek() is Standing.RETAKEN
+
+
+def test_a_killed_owner_on_this_machine_is_not_waited_for(
+    redis_config: RedisConfig, candidate: Seek
+) -> None:
+    program = (
+        "import os, sys\n"
+        "from main.alpaca_broker.leadership import Leadership\n"
+        "from main.utils.redis.config import RedisConfig\n"
+        "from main.utils.redis.constants import CHANNELS\n"
+        "client = RedisConfig(host='127.0.0.1', port=int(sys.argv[1])).client()\n"
+        "print(Leadership(client, CHANNELS, 'mine').seek().value, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", program, str(redis_config.port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    assert owner.stdin is not None
+    try:
+        assert owner.stdout.readline().strip() == "retaken"
+        successor = candidate()
+        assert successor.seek() is Standing.WAITING
+        owner.kill()
+        wait_for(lambda: successor.seek() is Standing.RETAKEN, timeout_s=2)
+    finally:
+        owner.kill()
+        owner.wait()
+        owner.stdin.close()
+        owner.stdout.close()
+
+
+def test_an_owner_elsewhere_is_never_taken_for_dead(candidate: Seek, client: redis.Redis) -> None:
+    value = '{"account_id":"mine","owner":"another-host/-/999999999/x"}'
+    client.set(CHANNELS.BROKER_LEADER, value, px=EXPIRY_MS)
+    assert candidate().seek() is Standing.WAITING
+    assert client.get(CHANNELS.BROKER_LEADER) == value.encode()

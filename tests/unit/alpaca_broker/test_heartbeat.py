@@ -157,3 +157,13 @@ def test_one_bad_beat_is_not_the_last() -> None:
 def test_one_that_was_never_started_is_joined_at_once() -> None:
     assert Heartbeat(Beats(), 1.0).join(0)
     assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_it_looks_more_often_than_it_beats_and_beats_when_it_found_a_change() -> None:
+    beats, looks = Beats(), [False, False, True]
+    heartbeat = Heartbeat(beats, period_s=60, look=lambda: looks.pop(0) if looks else False)
+    heartbeat.start()
+    wait_for(lambda: len(beats.at) == 2, timeout_s=5)
+    heartbeat.begin_stop()
+    assert heartbeat.join(5)
+    assert not looks

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from main.alpaca_broker.frame_buffer import Break, Frame, Refill
+from main.alpaca_broker.frame_buffer import Break, Frame, Refill, Silence
 from main.alpaca_broker.price_desk import PriceDesk
 from main.alpaca_broker.translate import MarketTranslator
 from main.utils.redis.batch import JournalBounds, Packer
@@ -137,3 +137,77 @@ def test_each_channel_that_is_followed_gets_a_gap_of_its_own(
     assert named - {"TICKER_LOG_AAPL"} == channels
     backfilled = [(m.backfilled, type(m).__name__) for m in messages if "Gap" in type(m).__name__]
     assert all(done == (name == "GapMessage") for done, name in backfilled)
+
+
+def test_the_first_message_after_a_silence_waits_for_a_refill() -> None:
+    desk = Desk()
+    assert desk.take(Silence(symbols=("AAPL",), from_ns=NOON_NS)) == []
+    assert desk.asked == [], "it may be silent still"
+    assert kinds(desk.trades(5)) == []
+    (asked,) = desk.asked
+    assert (asked.symbols, asked.from_ns) == (("AAPL",), NOON_NS)
+    assert kinds(desk.take(refill(asked, 3, 4))) == ["GapMessage", 3, 4, 5]
+    assert kinds(desk.trades(6)) == [6]
+
+
+def test_those_who_fell_silent_together_are_asked_for_together() -> None:
+    desk = Desk(AAPL=TRADES, MSFT=TRADES)
+    desk.take(Silence(symbols=("AAPL", "MSFT"), from_ns=NOON_NS))
+    desk.trades(1, symbol="MSFT")
+    assert [pause.symbols for pause in desk.asked] == [("AAPL", "MSFT")]
+
+
+def test_a_second_silence_of_a_ticker_begins_with_the_first() -> None:
+    desk = Desk()
+    desk.take(Silence(symbols=("AAPL",), from_ns=NOON_NS))
+    desk.take(Silence(symbols=("AAPL",), from_ns=NOON_NS + 5 * 10**9))
+    desk.trades(1)
+    assert [pause.from_ns for pause in desk.asked] == [NOON_NS]
+
+
+def test_what_alpaca_repeats_is_dropped() -> None:
+    desk = Desk()
+    assert kinds(desk.trades(1, 1, 2, 1, 3)) == [1, 2, 3]
+    assert desk.desk.counters["repeats_dropped"] == 2
+
+
+def test_a_trade_of_another_exchange_with_the_same_id_is_another_trade() -> None:
+    desk = Desk()
+    frame_of_two = Frame("iex", packed(trade(i=1, x="V"), trade(i=1, x="D")), NOON_NS)
+    assert kinds(desk.take(frame_of_two)) == [1, 1]
+
+
+def test_a_refill_repeats_nothing_that_was_published_though_the_journal_has_forgotten() -> None:
+    desk = Desk()
+    desk.trades(1, 2)
+    desk.take(pause())
+    assert kinds(desk.take(refill(desk.asked[0], 1, 2, 3))) == ["GapMessage", 3]
+
+
+def test_busy_tickers_are_remembered_for_seconds_and_not_for_ever() -> None:
+    desk = Desk()
+    desk.trades(*range(1_000))
+    assert desk.trades(1) == [], "within the same two seconds nothing is forgotten"
+    for begin in range(1_000, 2_000, 100):
+        desk.now_s += 3
+        desk.trades(*range(begin, begin + 100))
+    assert kinds(desk.trades(1)) == [1]
+
+
+def test_the_interruption_of_a_ticker_that_alpaca_follows_again_waits_for_the_producers() -> None:
+    """It lost its place at a reconnect; its gap comes between acknowledgement and restart."""
+    desk = Desk()
+    assert desk.take(pause("MSFT"), frame(7, symbol="MSFT")) == []
+    assert desk.desk.take_early({"AAPL": TRADES, "MSFT": TRADES}) == []
+    (asked,) = desk.asked
+    assert asked.symbols == ("MSFT",)
+    answer = Refill(symbols=("MSFT",), trades={"MSFT": []}, number=asked.number)
+    desk.following = {"AAPL": TRADES, "MSFT": TRADES}
+    assert kinds(desk.take(answer)) == ["GapMessage", 7]
+
+
+def test_the_interruption_of_a_ticker_that_was_left_is_forgotten() -> None:
+    desk = Desk()
+    desk.take(pause("MSFT"))
+    assert desk.desk.take_early({"AAPL": TRADES}) == []
+    assert desk.desk.take_early({"MSFT": TRADES}) == []

@@ -137,3 +137,42 @@ def test_a_stream_that_lags_says_so(market: Market) -> None:
 def test_a_ticker_that_was_left_is_forgotten(market: Market) -> None:
     del market.rates["AAPL"], market.arrived["AAPL"]
     assert set(market.run(1).tickers) == {"MSFT"}
+
+
+def test_a_silence_is_noted_once_from_the_last_moment_at_which_the_ticker_was_heard(
+    market: Market,
+) -> None:
+    heard_s = market.now_s
+    market.run(10, mute=frozenset({"AAPL"}))
+    noted = [v.silent_since_s for v in market.verdicts if v.silent_since_s]
+    assert [list(each) for each in noted] == [["AAPL"]]
+    assert heard_s - STEP_S <= noted[0]["AAPL"] <= heard_s
+    market.run(5)
+    market.run(10, mute=frozenset({"AAPL"}))
+    assert sum(bool(v.silent_since_s) for v in market.verdicts) == 2, "a new silence is noted again"
+
+
+def test_a_mute_stream_is_noted_for_all_its_tickers_also_the_rare_ones() -> None:
+    market = Market({"RARE": 0.5, "MSFT": 80.0})
+    market.run(60)
+    market.run(2, mute=frozenset({"RARE", "MSFT"}))
+    (noted,) = [v.silent_since_s for v in market.verdicts if v.silent_since_s]
+    assert set(noted) == {"RARE", "MSFT"}
+
+
+def test_a_young_ticker_is_not_excused_by_the_silence_that_is_judged() -> None:
+    """Nor by an outage before it: neither may lower what is usual."""
+    market = Market({"AAPL": 20.0, "MSFT": 20.0})
+    market.run(5)
+    market.connection = "DOWN"
+    market.run(4, mute=frozenset({"AAPL", "MSFT"}))
+    market.connection = "LIVE"
+    market.run(2)
+    assert market.run(3, mute=frozenset({"AAPL"})).tickers["AAPL"] == "MUTE"
+
+
+def test_while_nothing_can_be_said_nobody_is_mute(market: Market) -> None:
+    market.now_s += 20
+    market.judge.excuse(market.now_s)
+    assert market.run(STEP_S).tickers["AAPL"] == "LIVE"
+    assert market.renewals() == 0

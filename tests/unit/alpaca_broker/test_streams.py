@@ -459,3 +459,21 @@ def test_the_order_stream_speaks_first_listens_and_keeps_every_update() -> None:
     assert [u["event"] for u in line.buffer.take(0)] == ["new", "fill"]  # type: ignore[index]
     assert line.stream.counters["malformed"] == 1
     assert line.stream.last_event_ns > 0
+
+
+def test_a_ticker_that_lost_its_place_tells_the_time_between_once_it_is_followed_again(
+    line: Line,
+) -> None:
+    follow(line, "AAPL", "MSFT")
+    line.lose()
+    line.connect()
+    line.acknowledge("AAPL")
+    assert line.lost == [("MSFT", 0)]
+    assert [pause.symbols for pause in line.breaks()] == [("AAPL",)]
+    went_down_ns = line.stream._went_down_ns
+    follow(line, "MSFT")
+    assert [(pause.symbols, pause.from_ns) for pause in line.breaks()] == [
+        (("MSFT",), went_down_ns)
+    ]
+    follow(line, "MSFT", channels=BOTH)
+    assert line.breaks() == [], "told once"

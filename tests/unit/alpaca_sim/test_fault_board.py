@@ -122,3 +122,14 @@ def test_endpoints_can_be_named_in_groups() -> None:
     assert covers("data", "crypto")
     assert not covers("data", "trading")
     assert not covers("iex", "sip")
+
+
+def test_a_trade_that_is_held_back_never_takes_the_place_of_an_order_event() -> None:
+    """Data and trading connections count from one alike."""
+    bench = Bench()
+    bench.put("reorder", "data", remaining=1)
+    assert bench.send(1) == []
+    event = {"event": "fill", "order": {"symbol": "AAPL"}}
+    reader: Any = bench.reader
+    assert bench.board.filter_event(reader, event) == [event]
+    assert bench.send(2) == [2, 1]

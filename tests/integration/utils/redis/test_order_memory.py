@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from main.alpaca_broker.order_ledger import OrderLedger
+from main.alpaca_broker.reconcile import load_ledger
 from main.utils.redis.batch import JournalBounds
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.messages import OrderMessage, PriceMessage
@@ -56,6 +58,26 @@ def test_the_orders_of_this_epoch_are_written_again(redis_config: RedisConfig) -
         publisher.restore_epoch()
         assert [client.xrange(key) for key in keys] == before
         publisher.publish_batch([order(4)])
+        assert client.xlen("ORDER_LOG_AAPL") == 3
+    client.close()
+
+
+def test_the_orders_of_earlier_runs_that_were_loaded_are_written_again_too(
+    redis_config: RedisConfig,
+) -> None:
+    client = redis_config.client()
+    ledger = OrderLedger()
+    with RedisPublisher(redis_config) as first:
+        first.open_epoch()
+        first.publish_batch([order(1), order(2)])
+    with RedisPublisher(redis_config) as second:
+        second.open_epoch()
+        assert load_ledger(client, second.names, ledger, second.remember_order) == 2
+        second.publish_batch([order(3)])
+        before = client.xrange("ORDER_LOG_AAPL")
+        client.flushall()
+        second.restore_epoch()
+        assert client.xrange("ORDER_LOG_AAPL") == before
         assert client.xlen("ORDER_LOG_AAPL") == 3
     client.close()
 

@@ -16,6 +16,7 @@ from main.utils.redis.gap_tracker import (
     Verdict,
     plan_refill,
 )
+from main.utils.redis.messages import OrderMessage, PriceMessage
 
 
 def entry(epoch: int, seq: int) -> Entry:
@@ -165,3 +166,44 @@ def test_a_refill_is_in_order_without_repeats_and_counts_exactly_what_is_lost(
     last = max(seqs, default=place)
     assert lost == last - place - len(seqs)
     assert len(plan) - len(seqs) <= 1, "one gap tells it all"
+
+
+def told(seq: int, message: object, at: str) -> Entry:
+    return Entry(Numbers(5, seq, at), b"", message)
+
+
+def price(at: str, *, backfilled: bool) -> PriceMessage:
+    return PriceMessage(
+        symbol="X",
+        timestamp=at,
+        price=1.0,
+        volume=1,
+        feed="iex",
+        last_eligible=True,
+        backfilled=backfilled,
+    )
+
+
+def order(at: str) -> OrderMessage:
+    return OrderMessage(
+        symbol="X",
+        timestamp=at,
+        event="fill",
+        order_data={},
+        update={},
+        account_id="a",
+        paper=True,
+        source="reconcile",
+    )
+
+
+def test_a_loss_ends_with_the_first_message_that_tells_of_its_own_time() -> None:
+    """A recovered order, or a refilled trade, may be older than the loss before it."""
+    log = [
+        told(7, order("t1"), "t1"),
+        told(8, price("t2", backfilled=True), "t2"),
+        told(9, price("t9", backfilled=False), "t9"),
+    ]
+    assert plan_refill(Place(5, 3), True, log, [])[0] == Loss(3, "t9")
+    assert plan_refill(Place(5, 3), False, log, [])[0] == Loss(3, "t9")
+    assert plan_refill(Place(5, 3), True, log[:2], [])[0] == Loss(3, ""), "nobody knows"
