@@ -26,6 +26,7 @@ from .config import (
     Wire,
     backoff_delays,
     is_elsewhere,
+    pack_argument,
     pack_command,
 )
 from .constants import BusNames
@@ -151,9 +152,12 @@ class RedisPublisher:
         return self._packer.journal_bound if self._packer else self._bounds.max_per_ticker
 
     def seqs(self) -> dict[str, int]:
-        """The last number of every ticker. Call it under `ordered()` to publish it as a fact."""
+        """The last number of every ticker. Call it under `ordered()` to publish it as a fact.
+
+        Empty while a batch that got its numbers is not confirmed: nothing is a fact then.
+        """
         with self._lock:
-            return dict(self._packer.seqs) if self._packer else {}
+            return dict(self._packer.seqs) if self._packer and self._is_settled() else {}
 
     def seqs_if_free(self, timeout_s: float = 0.2) -> dict[str, int] | None:
         """The same, or None while a batch cannot be written."""

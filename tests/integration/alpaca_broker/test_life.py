@@ -380,3 +380,45 @@ def test_the_first_broker_keeps_its_place_and_the_second_waits(
     wait_for(lambda: second.state == "RUNNING", timeout_s=5)
     assert set(second.following()) == {"AAPL"}
     assert len(sim.connections()) == 2
+
+
+def test_the_owner_keeps_its_place_while_alpaca_keeps_it_waiting(
+    sim: LocalAlpaca, new_broker: StartBroker
+) -> None:
+    """To reach Alpaca may take longer than the leadership lasts without being renewed."""
+    sim.faults.hold_slot("iex", for_s=7.5)
+    first, second = new_broker(), new_broker()
+    starting = threading.Thread(target=first.start)
+    starting.start()
+    wait_for(lambda: first.parts is not None and first.parts.leadership is not None)
+    second.start()
+    starting.join(15)
+    assert (first.state, second.state) == ("RUNNING", "STANDBY")
+    assert len(sim.connections()) == 2
+
+
+def test_a_standby_outwaits_another_accounts_broker(
+    start_broker: StartBroker, bus: Bus, redis_config: RedisConfig
+) -> None:
+    """Once it stood by, it does not end where nobody sees it."""
+    first, second = start_broker(), start_broker()
+    assert second.state == "STANDBY"
+    foreign = json.dumps({"account_id": "another", "owner": "elsewhere"})
+    bus.redis.set("BROKER_LEADER", foreign, px=1_500)
+    wait_for(lambda: first.state == "STANDBY", what="superseded")
+    time.sleep(1)
+    assert (first.state, second.state) == ("STANDBY", "STANDBY")
+    wait_for(lambda: "RUNNING" in (first.state, second.state), 15, "one of them leads again")
+
+
+def test_a_foreign_value_under_a_journals_name_keeps_nobody_from_starting(
+    new_broker: StartBroker, bus: Bus
+) -> None:
+    bus.redis.set("ORDER_LOG_AAPL", "no stream")
+    bus.redis.set("TICKER_LOG_MSFT", "no stream")
+    lease = {"ticker": "MSFT", "client_id": "a", "until_ms": None, "data": ["trades"]}
+    bus.redis.hset("BROKER_LEASES", "MSFT|a", json.dumps(lease))
+    broker = new_broker()
+    broker.start()
+    assert broker.state == "RUNNING"
+    assert set(broker.following()) == {"MSFT"}

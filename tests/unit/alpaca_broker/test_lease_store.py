@@ -62,7 +62,9 @@ def test_nothing_to_write_writes_nothing(client: fakeredis.FakeRedis) -> None:
     assert client.keys() == []
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"ticker":"AAPL"}', b"\xff"])
+@pytest.mark.parametrize(
+    "value", [b"", b"{", b"[]", b'{"ticker":"AAPL"}', b"\xff", b'{"ticker":"\xff"}']
+)
 def test_an_unreadable_one_hides_no_other_and_is_left_where_it_is(
     client: fakeredis.FakeRedis, value: bytes
 ) -> None:

@@ -74,7 +74,7 @@ def test_fields_that_it_does_not_know_are_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"AAPL", b"{", b"\xff\xfe", b"[" * 16_000, b'{"a":"\\ud8']
+    "payload", [b"", b"AAPL", b"{", b"\xff\xfe", b"[" * 16_000, b'{"a":"\\ud8', b'{"a":"\xff"}']
 )
 def test_what_is_not_json_is_invalid_json(payload: bytes) -> None:
     assert reason_of(read_request(payload)) == "invalid_json"

@@ -338,6 +338,28 @@ def test_a_ticker_that_cannot_be_resumed_is_told(line: Line) -> None:
     assert [pause.symbols for pause in line.breaks()] == [("AAPL",)]
 
 
+def test_a_mute_ticker_that_is_not_followed_again_is_told(line: Line) -> None:
+    """Else nobody would ask for it any more, and it would stay mute for ever."""
+    follow(line, "AAPL", "MSFT")
+    line.stream.resubscribe("AAPL", 1_000)
+    line.acknowledge("MSFT")  # left
+    line.acknowledge("MSFT")  # and not followed again
+    assert line.lost == [("AAPL", 0)]
+    assert line.breaks() == []
+    follow(line, "AAPL")
+    (pause,) = line.breaks()
+    assert (pause.symbols, pause.from_ns) == (("AAPL",), 1_000), "once it is back"
+
+
+def test_a_mute_ticker_that_is_followed_again_is_told_of_the_gap_alone(line: Line) -> None:
+    follow(line, "AAPL", "MSFT")
+    line.stream.resubscribe("AAPL", 1_000)
+    line.acknowledge("MSFT")
+    line.acknowledge("MSFT", "AAPL")
+    assert line.lost == []
+    assert [(p.symbols, p.from_ns) for p in line.breaks()] == [(("AAPL",), 1_000)]
+
+
 # -- deadlines
 
 
