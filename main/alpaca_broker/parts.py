@@ -100,7 +100,8 @@ def make_parts(
     orders = OrderBuffer()
     clock = MarketClock(config.rest)
     translator = MarketTranslator(LastPriceRule(clock.is_regular))
-    recovery = Recovery(config.data_rest, client, names, prices, config.feed)
+    rule = LastPriceRule(clock.is_regular)  # its own: it remembers, and lives in another thread
+    recovery = Recovery(config.data_rest, client, names, prices, config.feed, rule)
     ledger = OrderLedger()
     keeper = Housekeeping(client, names, config.journal.order_days, following)
     return Parts(

@@ -27,6 +27,7 @@ from .frame_buffer import LATE_NS, Break, FrameBuffer, Refill
 from .price_desk import TradeKey, trade_key
 from .registry import is_crypto
 from .rest import MarketDataRest, RestRefused, RestUnavailable
+from .sale_conditions import LastPriceRule
 from .translate import MarketTranslator
 
 log: Final = structlog.get_logger("tickerbus.recovery")
@@ -51,12 +52,13 @@ class Recovery:
         names: BusNames,
         buffer: FrameBuffer,
         feed: str,
+        last_price_rule: LastPriceRule | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._rest, self._client, self._names = rest, client, names
         self._buffer, self._feed = buffer, feed
         self._asked: queue.Queue[tuple[Break, float] | None] = queue.Queue(_WAITING)
-        self._translator = MarketTranslator()
+        self._translator = MarketTranslator(last_price_rule)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 

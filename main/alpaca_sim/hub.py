@@ -19,7 +19,8 @@ ReaderFilter = Callable[["Reader", Published], Iterable[Published]]
 class Reader:
     """One data connection: its conversation, and the messages on their way to it.
 
-    `wake` is called when something waits, `on_slow` when more waits than may. `control` holds ready frames, which go first.
+    `wake` is called when something waits, `on_slow` when more waits than may. `control` holds
+    ready frames, which go first.
     """
 
     def __init__(self, number: int, session: DataSession, rules: StreamRules) -> None:

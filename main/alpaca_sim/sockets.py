@@ -141,8 +141,10 @@ class DataSocket:
             async with asyncio.timeout(1.0):
                 await self.wire.send(frame, binary=encoding.binary)
                 await self.wire.close(self._rules.close_code)
-        except (TimeoutError, ConnectionError, RuntimeError):
-            self.wire.reset()  # it does not even read its own end
+        except (TimeoutError, ConnectionError, RuntimeError, asyncio.CancelledError):
+            # It does not even read its own end. (Cancelling the writer may cancel the wait for
+            # room in the socket, which the two share.)
+            self.wire.reset()
 
     def _end(self, writer: asyncio.Task[None]) -> None:
         self._ended = True

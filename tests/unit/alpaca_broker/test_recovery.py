@@ -12,6 +12,7 @@ import pytest
 from main.alpaca_broker.frame_buffer import Break, FrameBuffer, Refill
 from main.alpaca_broker.recovery import MAX_SPAN_S, Recovery, journal_ages, restart_breaks
 from main.alpaca_broker.rest import RestUnavailable, TradesPage
+from main.alpaca_broker.sale_conditions import LastPriceRule
 from main.utils.redis.constants import BusNames
 from main.utils.redis.messages import encode, rfc3339
 from tests.unit.alpaca_broker.test_translate import translate
@@ -166,3 +167,18 @@ def test_the_age_of_a_journal_is_its_last_prices_whatever_orders_came_later(desk
     desk.redis.xadd("TICKER_LOG_ONLY", {"m": encode(order)}, id="1-1")
     ages = journal_ages(desk.redis, BusNames(), ["AAPL", "ONLY", "NONE"])
     assert ages == {"AAPL": START_NS, "ONLY": START_NS + 60 * SECOND}
+
+
+def test_a_half_days_hours_hold_for_the_refilled_too() -> None:
+    """An extended-hours print of the afternoon may set the last price when the session is over."""
+    over = LastPriceRule(lambda _unix_s: False)
+    desk = Desk()
+    desk.recovery = Recovery(desk.rest, desk.redis, BusNames(), desk.buffer, "iex", over)  # type: ignore[arg-type]
+    desk.recovery.start()
+    at_ns = START_NS + (6 * 86_400 + 9_000) * SECOND  # a Friday, 13:30 in New York
+    desk.rest.trades_of["AAPL"] = [{**raw(1, at_ns), "c": ["@", "T"]}]
+    refill = desk.refill("AAPL", from_ns=at_ns)
+    desk.recovery.begin_stop()
+    assert [trade.last_eligible for trade in refill.trades["AAPL"]] == [True]
+    assert desk.recovery.join(5)
+    desk.redis.close()
