@@ -7,11 +7,14 @@ frame relayed by a loop of two bare sockets. And what Redis alone costs: the loo
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import statistics
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -26,7 +29,8 @@ from main.utils.redis.constants import get_ticker_channel
 from main.utils.redis.messages import PriceMessage, parse_rfc3339
 from main.utils.redis.subscriber import RedisSubscriber
 
-from .worker import requests
+from .stage import RunFailed, open_stage
+from .worker import Worker, requests
 
 RATES = (1_000, 10_000)
 SIZE = 104  # bytes of a relayed message: as long as a trade's websocket frame
@@ -163,10 +167,19 @@ def pulses(pipe: Connection, port: int) -> None:
         pipe.send("sent")
 
 
-def latencies_of_relay(pipe: Connection, port: int, *, through_redis: bool) -> None:
-    """A worker: its sink, on the relay's port or on Redis's."""
+def latencies_of_relay(pipe: Connection, port: int) -> None:
+    """A worker: its sink."""
+    _answer_with_ages(pipe, _bodies(_quick(socket.create_connection(("127.0.0.1", port)))))
+
+
+def latencies_of_redis(pipe: Connection, port: int) -> None:
+    """A worker: the sink of the loop through Redis."""
     source = _quick(socket.create_connection(("127.0.0.1", port)))
-    bodies = _bodies_of_redis(source) if through_redis else _bodies(source)
+    source.sendall(pack_command("SUBSCRIBE", "BARE"))
+    _answer_with_ages(pipe, _bodies_of_redis(source))
+
+
+def _answer_with_ages(pipe: Connection, bodies: Iterator[bytes]) -> None:
     for (count,) in requests(pipe):
         pipe.send([time.time_ns() - struct.unpack(">Q", next(bodies)[:8])[0] for _ in range(count)])
 
@@ -182,7 +195,6 @@ def _bodies(source: socket.socket) -> Iterator[bytes]:
 
 def _bodies_of_redis(source: socket.socket) -> Iterator[bytes]:
     replies = hiredis.Reader()
-    source.sendall(pack_command("SUBSCRIBE", "BARE"))
     while True:
         while (reply := replies.gets()) is not False:
             if reply[0] == b"message":
@@ -193,3 +205,64 @@ def _bodies_of_redis(source: socket.socket) -> Iterator[bytes]:
 def _quick(one: socket.socket) -> socket.socket:
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return one
+
+
+# -- side by side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latencies:
+    """Of all rounds together, in ns, sorted."""
+
+    name: str
+    per_s: int
+    rounds: list[list[int]]
+
+    def at(self, share: float) -> float:
+        """Microseconds: the median over the rounds of this share."""
+        found = [sorted(ages)[min(len(ages) - 1, int(share * len(ages)))] for ages in self.rounds]
+        return statistics.median(found) / 1_000
+
+
+def measure_latency(
+    rounds: int, seconds: float, say: Callable[[str], None]
+) -> dict[tuple[str, int], Latencies]:
+    """Every road at every rate, in turns."""
+    ticker = "LAT"
+    with contextlib.ExitStack() as exits:
+        up = exits.enter_context
+
+        stream = up(Worker(stream_of_trades, ticker))
+        stage = up(open_stage([ticker], data_stream_port=stream.first_word))
+        stage.follow([ticker])
+        bare = up(Worker(relay))
+        bare_roads = (
+            up(Worker(pulses, bare.first_word)),
+            up(Worker(latencies_of_relay, bare.first_word)),
+        )
+        port = stage.valkey.port
+        redis_relay = up(Worker(relay_through_redis, port))
+        roads = {
+            "TickerBus": (stream, up(Worker(latencies_of_bus, port, ticker))),
+            "bare loop": bare_roads,
+            "bare PUBLISH": (
+                up(Worker(pulses, redis_relay.first_word)),
+                up(Worker(latencies_of_redis, port)),
+            ),
+        }
+        found: dict[tuple[str, int], list[list[int]]] = {}
+        for number in range(rounds + 1):
+            for per_s in RATES:
+                for name, (source, sink) in roads.items():
+                    count = int(per_s * seconds)
+                    sink.tell(count)
+                    source.ask(count, per_s)
+                    ages = sink.answer()
+                    if ages is None or len(ages) != count:
+                        raise RunFailed(f"{name}: messages are missing or out of order")
+                    if number:
+                        found.setdefault((name, per_s), []).append(ages)
+            say(f"  latency round {number}")
+    return {
+        key: Latencies(name=key[0], per_s=key[1], rounds=ages) for key, ages in found.items()
+    }

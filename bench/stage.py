@@ -162,7 +162,7 @@ def plain_reader(
 
 
 @contextlib.contextmanager
-def open_stage(tickers: Sequence[str]) -> Iterator[Stage]:
+def open_stage(tickers: Sequence[str], data_stream_port: int | None = None) -> Iterator[Stage]:
     """Valkey, a local Alpaca that knows these tickers, and a broker, running."""
     with contextlib.ExitStack() as exits:
         valkey = exits.enter_context(EmbeddedValkey())
@@ -171,6 +171,8 @@ def open_stage(tickers: Sequence[str]) -> Iterator[Stage]:
         exits.callback(client.close)
         ear = Ear(client, "BROKER_STATUS")
         variables = environment(valkey.port, upstream.first_word)
+        if data_stream_port is not None:
+            variables["ALPACA_DATA_STREAM_URL"] = f"ws://127.0.0.1:{data_stream_port}"
         broker_pid = exits.enter_context(broker_process(variables))
         ear.wait_for(lambda status: status["state"] in ("RUNNING", "DEGRADED"), 20)
         ear.close()

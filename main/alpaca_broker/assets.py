@@ -65,17 +65,21 @@ class AssetList:
             return "unknown_ticker"
         return None if asset.asset_class == _class_of(ticker) else "unsupported_asset_class"
 
+    def load_pairs(self) -> None:
+        """Ask for the crypto pairs, once; not in the order thread, which must not wait for REST."""
+        if self._pairs or time.monotonic() - self._pairs_asked_s < _ASK_AGAIN_S:
+            return
+        self._pairs_asked_s = time.monotonic()
+        try:
+            pairs = self._rest.assets("crypto")
+            self._pairs = {asset.symbol.replace("/", ""): asset.symbol for asset in pairs}
+        except (RestUnavailable, RestRefused) as error:
+            log.info("assets.pairs_unknown", error=str(error))
+
     def pair(self, symbol: str) -> str:
-        """`BTC/USD` for the `BTCUSD` of a crypto order."""
+        """`BTC/USD` for the `BTCUSD` of a crypto order; by its ending where the list is unknown."""
         if "/" in symbol:
             return symbol
-        if not self._pairs and time.monotonic() - self._pairs_asked_s >= _ASK_AGAIN_S:
-            self._pairs_asked_s = time.monotonic()
-            try:
-                pairs = self._rest.assets("crypto")
-                self._pairs = {asset.symbol.replace("/", ""): asset.symbol for asset in pairs}
-            except (RestUnavailable, RestRefused) as error:
-                log.warning("assets.pairs_unknown", error=str(error))
         return self._pairs.get(symbol) or _split_pair(symbol)
 
 

@@ -9,6 +9,7 @@ producers.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
@@ -52,6 +53,7 @@ class AlpacaBroker:
         self.dead_times_s: deque[float] = deque(maxlen=1_000)
         self.status = StatusDesk(self)
         self.parts: Parts | None = None  # what the present run consists of
+        self.changing = threading.Lock()  # held while the producers are restarted, or ended
         self._lifecycle = Lifecycle("broker")
         self._update_publisher = Lifecycle("update publisher")
         self._following: dict[str, frozenset[str]] = {}
@@ -187,12 +189,15 @@ class AlpacaBroker:
 
     def _restart_with(self, following: dict[str, frozenset[str]]) -> None:
         """Stop, change, start."""
-        began = time.perf_counter()
-        self.stop_update_publisher()
-        self._following = following
-        self.start_update_publisher()
-        self.dead_times_s.append(time.perf_counter() - began)
-        self.counters["restarts"] += 1
+        with self.changing:
+            if self._lifecycle.state not in WORKING:
+                raise BrokerNotReady("the broker is ending: its tickers do not change any more")
+            began = time.perf_counter()
+            self.stop_update_publisher()
+            self._following = following
+            self.start_update_publisher()
+            self.dead_times_s.append(time.perf_counter() - began)
+            self.counters["restarts"] += 1
 
     # -- tickers
 

@@ -50,6 +50,11 @@ class Leadership:
         self.holder: str | None = None  # who has it, while it is not this process
         self._found: bytes | None = None  # the key's value, while it is another's
 
+    @property
+    def value(self) -> str:
+        """What the key holds while this process leads."""
+        return self._mine
+
     def seek(self) -> Standing:
         """Take the leadership if it is free."""
         waited = self._absent_for_s() >= EXPIRY_MS / 1000

@@ -110,7 +110,7 @@ class Life:
         self._broker.reset_update_publisher()
         try:
             self._bring_up(parts)
-        except (redis.RedisError, RedisUnavailable) as error:
+        except (redis.RedisError, RedisUnavailable, Fenced) as error:
             log.warning("broker.bring_up_failed", error=str(error))
             self._release_leadership(parts)
             self._tear_down(parts)
@@ -128,6 +128,7 @@ class Life:
         if self._lifecycle.state is not State.STANDBY:
             return False
         log.warning("broker.superseded", reason=self._lifecycle.reason)
+        self._release_leadership(parts)  # only if it is still ours: fenced all the same
         self._ending.clear()
         self._tear_down(parts)
         return self._lifecycle.state is State.STANDBY
@@ -252,7 +253,8 @@ class Life:
         if self._ending.is_set() or not self._still_leads(parts):
             return
         # Only now: a broker that Alpaca refuses must not take the epoch from one that runs.
-        parts.publisher.open_epoch()
+        assert parts.leadership is not None
+        parts.publisher.open_epoch(parts.leadership.value)
         load_ledger(parts.redis, parts.names, parts.ledger, parts.publisher.remember_order)
         parts.order_desk = OrderDesk(account, parts.ledger, parts.assets.pair)
         registry, restored = self._restore_registrations(parts)
@@ -346,6 +348,18 @@ class Life:
             parts.close()
 
     def _end_producers(self, parts: Parts, deadline: float) -> list[str]:
+        """No change of tickers may start producers again behind our back."""
+        changing = self._broker.changing
+        if not changing.acquire(timeout=_left(deadline) / 2):
+            parts.publisher.give_up()  # the change waits for a batch that Redis does not take
+            if not changing.acquire(timeout=max(0.5, _left(deadline))):
+                return ["registration"]
+        try:
+            return self._end_producers_now(parts, deadline)
+        finally:
+            changing.release()
+
+    def _end_producers_now(self, parts: Parts, deadline: float) -> list[str]:
         for producer in parts.producers:
             producer.begin_stop(self._drain)
         stuck = [p for p in parts.producers if not p.join(_left(deadline) / 2)]

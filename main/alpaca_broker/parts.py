@@ -103,6 +103,7 @@ def make_parts(
     rule = LastPriceRule(clock.is_regular)  # its own: it remembers, and lives in another thread
     recovery = Recovery(config.data_rest, client, names, prices, config.feed, rule)
     ledger = OrderLedger()
+    assets = AssetList(config.rest, config.feed)
     keeper = Housekeeping(client, names, config.journal.order_days, following)
     return Parts(
         publisher=publisher,
@@ -111,7 +112,7 @@ def make_parts(
         prices=prices,
         orders=orders,
         upstreams=Upstreams(config, prices, orders, on_state, on_lost),
-        assets=AssetList(config.rest, config.feed),
+        assets=assets,
         clock=clock,
         store=LeaseStore(client, names),
         translator=translator,
@@ -124,7 +125,7 @@ def make_parts(
             ledger.open_orders,
             client,
             names,
-            (clock.refresh, keeper.keep),
+            (clock.refresh, keeper.keep, assets.load_pairs),
             clock.alpaca_ns,
         ),
     )

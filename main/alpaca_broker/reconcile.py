@@ -26,7 +26,7 @@ log: Final = structlog.get_logger("tickerbus.reconcile")
 
 PERIOD_S: Final = 30.0
 SECOND_LOOK_S: Final = 3.0  # after a reconnect: what was under way at the first look
-OVERLAP_S: Final = 60.0
+OVERLAP_S: Final = 600.0  # an execution may be listed well after its order says "filled"
 IN_FLIGHT_S: Final = 2.0  # the stream may be about to tell what is younger
 _RETRY_S: Final = 1.0
 _MAX_SINGLE_ORDERS: Final = 40  # look-ups in one turn: the account's 200 calls a minute are shared
@@ -56,7 +56,7 @@ class Reconciler:
         self.counters: Counter[str] = Counter()
         self._rest, self._buffer, self._open_orders = rest, buffer, open_orders
         self._client, self._names, self._chores = client, names, chores
-        self._since_ns = 0
+        self._since_ns = self._floor_ns = 0
         self._looked_up: set[str] = set()  # in the turns of one incomplete comparison
         self._live: tuple[int, int] | None = None  # (connection, since when)
         self._wake = threading.Condition()
@@ -144,8 +144,9 @@ class Reconciler:
 
     def _ask(self, connection: int, live_since_ns: int) -> Reconciliation:
         asked_ns = self._alpaca_ns()
-        self._since_ns = self._since_ns or asked_ns  # the very first broker begins here
-        after = rfc3339(self._since_ns - int(OVERLAP_S * 1e9))
+        if not self._since_ns:
+            self._since_ns = self._floor_ns = asked_ns  # the very first broker begins here
+        after = rfc3339(max(self._floor_ns, self._since_ns - int(OVERLAP_S * 1e9)))
         fills: dict[str, list[dict[str, Any]]] = {}
         for fill in self._rest.fills(after):
             fills.setdefault(str(fill["order_id"]), []).append(fill)

@@ -6,6 +6,7 @@ Not through alpaca-py: importing it takes 0.6 s and 86 MB, on the way to the fir
 from __future__ import annotations
 
 import http.client
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ class Rest:
         )
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as response:
-                return msgspec.json.decode(response.read(), type=shape)
+                return msgspec.json.decode(_read(response, timeout_s), type=shape)
         except urllib.error.HTTPError as error:
             with error:
                 raise self._explained(error.code, path) from None
@@ -92,6 +93,17 @@ class Rest:
         if status == 404:
             return RestUnknown(what)
         return RestRefused(what) if status in (401, 403) else RestUnavailable(what)
+
+
+def _read(response: Any, timeout_s: float) -> bytes:
+    """The whole body within one deadline: urllib's own holds for each piece of it only."""
+    deadline = time.monotonic() + timeout_s
+    pieces = []
+    while piece := response.read1(65_536):
+        pieces.append(piece)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the answer took longer than {timeout_s:.1f} s")
+    return b"".join(pieces)
 
 
 class TradesPage(msgspec.Struct, frozen=True):

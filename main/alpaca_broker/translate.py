@@ -121,6 +121,10 @@ class MarketTranslator:
     def _append_all(
         self, messages: list[BusMessage], decoded: Iterable[MarketMessage], feed: str
     ) -> None:
+        if self.halted:
+            decoded = list(decoded)
+            # Whoever trades is not halted: the resume may have been lost.
+            self.halted.difference_update(m.S for m in decoded if type(m) is Trade)
         arrived = self.arrived
         for message in decoded:
             arrived[message.S] += 1

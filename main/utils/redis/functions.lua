@@ -121,3 +121,18 @@ redis.register_function('tickerbus_release_1', function(keys, args)
   redis.call('SET', keys[1], args[2], 'PX', args[3])
   return 1
 end)
+
+-- tickerbus_open_epoch_1
+-- Begin a new epoch, higher than the last: one step, so that a broker that sleeps in the middle can
+-- neither fence the owner nor go back.
+-- KEYS  epoch, leader    ARGV  Unix time in ms, my leader value ("" where there is no leadership)
+-- Returns the epoch as a string, or false: somebody else leads.
+redis.register_function('tickerbus_open_epoch_1', function(keys, args)
+  if args[2] ~= '' and redis.call('GET', keys[2]) ~= args[2] then
+    return false
+  end
+  local epoch = math.max(tonumber(args[1]), tonumber(redis.call('GET', keys[1]) or 0) + 1)
+  local text = string.format('%.0f', epoch)
+  redis.call('SET', keys[1], text)
+  return text
+end)

@@ -266,8 +266,13 @@ def rfc3339(unix_ns: int) -> str:
 
 def moment_text(seconds: int, nanoseconds: int) -> str:
     """The same, of a moment in two parts; `nanoseconds` is below a billion."""
+    # Most messages of a batch fall into the same second, and strftime costs more than all the
+    # rest of a message. The tuple is replaced in one step, so threads may share it.
+    known_second, text = _last_second
+    if known_second != seconds:
+        text = _second_text(seconds)
     digits = str(1_000_000_000 + nanoseconds)  # a one and nine digits: quicker than padding
-    return f"{_second_text(seconds)}.{digits[1:]}Z"
+    return f"{text}.{digits[1:]}Z"
 
 
 _END_OF_9999_S: Final = 253_402_300_800
@@ -275,15 +280,11 @@ _last_second: tuple[int, str] = (-1, "")
 
 
 def _second_text(seconds: int) -> str:
-    # Most messages of a batch fall into the same second, and strftime costs more than all the
-    # rest of a message. The tuple is replaced in one step, so threads may share it.
     global _last_second  # noqa: PLW0603
-    cached_second, text = _last_second
-    if cached_second != seconds:
-        if not 0 <= seconds < _END_OF_9999_S:
-            raise ValueError(f"{seconds} s is not a moment between 1970 and 9999")
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-        _last_second = (seconds, text)
+    if not 0 <= seconds < _END_OF_9999_S:
+        raise ValueError(f"{seconds} s is not a moment between 1970 and 9999")
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    _last_second = (seconds, text)
     return text
 
 

@@ -39,6 +39,7 @@ from .replicas import REPLICATED_WITHIN_MS, ReplicaWatch
 log: Final = structlog.get_logger("tickerbus.publisher")
 
 MAX_BATCH_MESSAGES: Final = 1_000
+OPEN_EPOCH: Final = "tickerbus_open_epoch_1"
 # Answers of a server that is no primary, or not the one that the replicas follow.
 MOVED_ON: Final = ("READONLY", "NOREPLICAS", "MASTERDOWN")
 
@@ -125,18 +126,23 @@ class RedisPublisher:
 
     # -- the numbered path
 
-    def open_epoch(self) -> int:
+    def open_epoch(self, leader: str = "") -> int:
         """Begin a new epoch: from here on this publisher, and no other, may write ticker messages.
 
+        `leader` is the value of BROKER_LEADER under which this may be done, "" for any.
+
         Raises:
+            Fenced: another process leads.
             RedisUnavailable: Redis does not answer, or refuses the function or the key.
         """
+        keys = (self.names.BROKER_EPOCH, self.names.BROKER_LEADER)
+        now_ms = time.time_ns() // 1_000_000
         with self._lock:
             self._load_function()
-            key = self.names.BROKER_EPOCH
-            last = self._must_call("GET", key)
-            epoch = max(time.time_ns() // 1_000_000, int(last) + 1 if last else 0)
-            self._must_call("SET", key, epoch)
+            opened = self._must_call("FCALL", OPEN_EPOCH, len(keys), *keys, now_ms, leader)
+            if opened is None:
+                raise Fenced(self.epoch, "another process leads")
+            epoch = int(opened)
             self._packer = Packer(self.names, epoch, self._bounds)
             self._pending = self._early_reply = None
         return epoch
@@ -318,6 +324,13 @@ class RedisPublisher:
             return None
         return str(detail)
 
+    def _greet(self) -> None:
+        """A Redis that came back empty gets epoch and orders before anything else: who hears a
+        number, also in a heartbeat, must find the journals as whole as they can be."""
+        if self._packer is not None and self._call("GET", self.names.BROKER_EPOCH) is None:
+            self._load_function()
+            self._take_empty_redis()
+
     def _take_empty_redis(self) -> None:
         """Write the epoch again, unless another run was first; and the orders that are known."""
         if self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX") is None:
@@ -381,6 +394,7 @@ class RedisPublisher:
                 raise ConnectionError("this publisher was closed")
             self._wire = Wire(self._config)
             self.counters["reconnects"] += 1
+            self._greet()
         self._wire.send(packed)
         for _ in range(replies - 1):
             self._wire.receive()

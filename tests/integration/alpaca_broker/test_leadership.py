@@ -12,6 +12,8 @@ import redis
 from main.alpaca_broker.leadership import EXPIRY_MS, Leadership, Standing
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.constants import CHANNELS
+from main.utils.redis.errors import Fenced
+from main.utils.redis.publisher import RedisPublisher
 from tests.conftest import wait_for
 
 Seek = Callable[..., Leadership]
@@ -204,3 +206,17 @@ def test_an_owner_elsewhere_is_never_taken_for_dead(candidate: Seek, client: red
     client.set(CHANNELS.BROKER_LEADER, value, px=EXPIRY_MS)
     assert candidate().seek() is Standing.WAITING
     assert client.get(CHANNELS.BROKER_LEADER) == value.encode()
+
+
+def test_an_epoch_is_opened_only_by_the_leader_and_only_upwards(
+    redis_config: RedisConfig, candidate: Seek, client: redis.Redis
+) -> None:
+    leader = candidate()
+    leader.seek()
+    client.set(CHANNELS.BROKER_EPOCH, 9_000_000_000_000)
+    with RedisPublisher(redis_config) as publisher:
+        assert publisher.open_epoch(leader.value) == 9_000_000_000_001
+        with pytest.raises(Fenced):
+            publisher.open_epoch(candidate().value)
+        assert client.get(CHANNELS.BROKER_EPOCH) == b"9000000000001"
+        assert publisher.epoch == 9_000_000_000_001

@@ -199,3 +199,17 @@ def test_between_many_putters_and_one_taker_nothing_is_lost_or_swapped() -> None
     for putter in putters:
         putter.join(5)
     assert got == {"a": list(range(2_000)), "b": list(range(2_000))}
+
+
+def test_two_folds_of_one_outage_are_one_item_that_counts_both() -> None:
+    clock = [0]
+    buffer = FrameBuffer(max_bytes=1, clock_ns=lambda: clock[0])
+    for number in range(6):
+        clock[0] += 1
+        buffer.put("iex", packed(trade(S="AAPL", i=number), trade(S="MSFT", i=number)))
+    (folded,) = buffer.take(0)
+    assert isinstance(folded, Folded)
+    assert folded.lost == {"AAPL": 5, "MSFT": 5}
+    assert (folded.from_ns, folded.to_ns) == (1, 6)
+    assert len(folded.kept) == 2
+    assert buffer.counters.folded_messages == 10

@@ -109,3 +109,29 @@ def test_a_fill_after_a_cancel_is_published() -> None:
     ledger = OrderLedger()
     events = [update("new"), update("canceled"), update("fill", "1", execution_id="x1")]
     assert take(ledger, *events) == [True, True, True]
+
+
+def test_executions_that_were_all_told_are_not_told_again_for_a_snapshot_that_ran_ahead() -> None:
+    ledger = OrderLedger()
+    ahead = {"id": "o", "filled_qty": "10", "status": "filled"}
+    for number in (1, 2):
+        ledger.note({"event": "fill", "execution_id": f"e{number}", "qty": "5", "order": ahead})
+    fills = [
+        {"cum_qty": "5", "qty": "5", "type": "partial_fill", "transaction_time": MOMENT},
+        {"cum_qty": "10", "qty": "5", "type": "fill", "transaction_time": MOMENT},
+    ]
+    assert ledger.missing(ahead, fills, FAR) == []
+
+
+def test_one_execution_that_was_told_does_not_stand_for_another() -> None:
+    ledger = OrderLedger()
+    order = {"id": "o", "filled_qty": "10", "status": "filled"}
+    ledger.note({"event": "fill", "execution_id": "e2", "qty": "5", "order": order})
+    fills = [
+        {"cum_qty": "5", "qty": "5", "type": "partial_fill", "transaction_time": MOMENT},
+        {"cum_qty": "10", "qty": "5", "type": "fill", "transaction_time": MOMENT},
+    ]
+    assert [update["cum_qty"] for update in ledger.missing(order, fills, FAR)] == ["5"]
+
+
+MOMENT, FAR = "2026-11-20T15:00:00Z", 4_000_000_000_000_000_000

@@ -82,6 +82,22 @@ def test_the_orders_of_earlier_runs_that_were_loaded_are_written_again_too(
     client.close()
 
 
+def test_a_new_connection_to_an_empty_redis_writes_them_before_a_heartbeat_goes_out(
+    redis_config: RedisConfig,
+) -> None:
+    client = redis_config.client()
+    with RedisPublisher(redis_config) as publisher:
+        publisher.open_epoch()
+        publisher.publish_batch([order(1)])
+        client.flushall()
+        client.function_flush()
+        publisher.reconnect()
+        publisher.publish("BROKER_STATUS", {"type": "broker_status"})
+        assert client.xlen("ORDER_LOG_AAPL") == 1
+        assert client.get("BROKER_EPOCH") == str(publisher.epoch).encode()
+    client.close()
+
+
 def test_an_order_in_the_batch_that_finds_redis_empty_is_there_once(
     redis_config: RedisConfig,
 ) -> None:
