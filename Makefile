@@ -27,6 +27,12 @@ faults: $(VENV)/.dev  ## every fault of docs/reliability.md against real process
 chaos: $(VENV)/.dev   ## a seeded mixture of faults: make chaos SECONDS=600 SEED=1
 	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1) $(ARGS)
 
+bench: $(VENV)/.bench  ## rates, latency and all that was promised, beside peers and limits, in under 10 minutes
+	$(BIN)/python -m bench $(ARGS)
+
+bench-long: $(VENV)/.bench  ## a ten-fold burst for 60 s, and how long it takes to be over it
+	$(BIN)/python -m bench.burst
+
 bench-smoke: $(VENV)/.dev  ## dead time of 500 registration restarts, idle CPU, memory with 1,000 tickers
 	$(BIN)/python -m bench.smoke
 
@@ -55,3 +61,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $@ $(VENV)/.dev $(VENV)/.run

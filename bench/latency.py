@@ -181,7 +181,11 @@ def latencies_of_redis(pipe: Connection, port: int) -> None:
 
 def _answer_with_ages(pipe: Connection, bodies: Iterator[bytes]) -> None:
     for (count,) in requests(pipe):
-        pipe.send([time.time_ns() - struct.unpack(">Q", next(bodies)[:8])[0] for _ in range(count)])
+        ages = []
+        for _ in range(count):
+            sent_ns = struct.unpack(">Q", next(bodies)[:8])[0]
+            ages.append(time.time_ns() - sent_ns)
+        pipe.send(ages)
 
 
 def _bodies(source: socket.socket) -> Iterator[bytes]:
@@ -263,6 +267,4 @@ def measure_latency(
                     if number:
                         found.setdefault((name, per_s), []).append(ages)
             say(f"  latency round {number}")
-    return {
-        key: Latencies(name=key[0], per_s=key[1], rounds=ages) for key, ages in found.items()
-    }
+    return {key: Latencies(name=key[0], per_s=key[1], rounds=ages) for key, ages in found.items()}

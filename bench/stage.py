@@ -136,15 +136,18 @@ class Stage:
         pids: Mapping[str, int],
         expected: Expectation,
         per_s: float = PER_S,
+        timeout_s: float = 90.0,
     ) -> tuple[Sample, Found]:
         """Frames for these tickers, and what of them the reader got."""
         shared = {"local Alpaca": self.upstream.pid, "Redis": self.valkey.pid, "reader": reader.pid}
         clockwork = Clockwork(shared | dict(pids))
         reader.tell(expected)
-        report = self.upstream.ask(list(tickers), count, per_s, per_frame)
+        report = self.upstream.ask(
+            list(tickers), count, per_s, per_frame, timeout_s=timeout_s
+        )
         if report.connections != 1:
             raise RunFailed(f"{report.connections} connections follow these tickers, not one")
-        found = reader.answer()
+        found = reader.answer(timeout_s)
         return make_sample(found, expected, count, clockwork), found
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import redis
 import structlog
 
+from ..utils.redis.config import backoff_delays
 from ..utils.redis.errors import Abandoned, Fenced, RedisUnavailable
 from ..utils.redis.ready import check_broker_redis
 from ..utils.redis.subscriber import RedisSubscriber
@@ -194,6 +195,7 @@ class Life:
 
     def _find_account(self) -> bool:
         """Whose orders these are; False when it is time to end."""
+        delays, told = backoff_delays(0.25, 5.0), ""
         while self._broker.account is None:
             try:
                 self._broker.account = self._config.rest.account()
@@ -201,8 +203,10 @@ class Life:
             except RestRefused as error:
                 raise BrokerRefused(f"Alpaca does not accept these keys: {error}") from error
             except RestUnavailable as error:
-                log.warning("account.unknown_yet", error=str(error))
-                if self._ending.wait(0.5):
+                if str(error) != told:
+                    log.warning("account.unknown_yet", error=str(error))
+                told = str(error)
+                if self._ending.wait(next(delays)):
                     return False
         return not self._ending.is_set()
 

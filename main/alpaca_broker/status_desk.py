@@ -108,6 +108,8 @@ class StatusDesk:
             for name, stream in parts.upstreams.all()
             if stream.state.state != "LIVE" and not _refused_crypto(name, stream.state)
         ]
+        if parts.upstreams.orders is None:
+            troubles.append("Alpaca is not reached yet")
         troubles += [f"{name}: mute" for name, v in self._verdicts.items() if v.stream == "MUTE"]
         if parts.publisher.trouble:
             troubles.append(f"redis: {parts.publisher.trouble}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Final
 
 import typer
@@ -11,8 +13,9 @@ from rich.live import Live
 from rich.markup import escape
 
 from ..demo import Check, Demo, client_id_of, failures
-from ..stack import DEFAULT_REDIS_PORT, Stack, StackConfig, Trading
+from ..stack import DEFAULT_REDIS_PORT, Stack, StackConfig, Trading, local_alpaca_environment
 from ..utils.redis.constants import BusNames
+from ..utils.redis.registration import LeaseKeeper, RegistrationClient
 from .common import (
     DEMO_TICKERS,
     Mistake,
@@ -31,6 +34,8 @@ from .common import (
 
 FRAME_S: Final = 0.125
 RATE: Final = 5.0
+LEASE_S: Final = 60
+PARTING_S: Final = 0.5
 HINT: Final = "Ctrl-C ends it and everything it started"
 
 Trade = Annotated[
@@ -131,9 +136,24 @@ def up(
         stack.start()
         stack.start_consumer()
         console.print(_invitation(stack, config), markup=False)
-        while not (deaths := stack.deaths()):
-            time.sleep(FRAME_S)
+        with _following(stack, config):
+            while not (deaths := stack.deaths()):
+                time.sleep(FRAME_S)
         raise Mistake("\n".join(deaths), exit_code=1)
+
+
+@contextmanager
+def _following(stack: Stack, config: StackConfig) -> Iterator[None]:
+    """Hold the tickers for as long as this runs, so that plain subscribers hear something."""
+    secured = config.settings.registration_secured
+    with RegistrationClient(stack.redis, client_id_of("up"), secured=secured) as client:
+        keeper = LeaseKeeper(client, config.tickers, lease_s=LEASE_S)
+        keeper.start()
+        try:
+            yield
+        finally:
+            # With an embedded Redis all of it ends anyway.
+            keeper.stop(unregister=not stack.embeds_redis, timeout_s=PARTING_S)
 
 
 def _invitation(stack: Stack, config: StackConfig) -> str:
@@ -147,6 +167,10 @@ def _invitation(stack: Stack, config: StackConfig) -> str:
     lines = ["", f"Redis         {redis.address.removesuffix('/0')}"]
     if stack.embeds_alpaca:
         lines.append(f"local Alpaca  127.0.0.1:{stack.sim_port} (keys: local / local-secret)")
+        told_alpaca = local_alpaca_environment(stack.sim_port)
+        exports = [f"export {name}={value}" for name, value in told_alpaca.items()]
+        lines += ["", "For whoever trades there (scale-t, your own program):"]
+        lines += [f"  {export}" for export in exports]
     lines += [
         "",
         "Try in a second terminal:",

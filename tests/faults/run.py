@@ -7,6 +7,7 @@ between the marks of that file; `--log FOLDER` keeps what the processes said in 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ FAULTS: tuple[Fault, ...] = (*upstream.FAULTS, *redis_faults.FAULTS, *processes.
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing is left behind
     chosen = [fault for fault in FAULTS if not options.faults or fault.number in options.faults]
     unknown = set(options.faults) - {fault.number for fault in chosen}
     if unknown:
