@@ -26,7 +26,7 @@ log: Final = structlog.get_logger("tickerbus.reconcile")
 
 PERIOD_S: Final = 30.0
 SECOND_LOOK_S: Final = 3.0  # after a reconnect: what was under way at the first look
-OVERLAP_S: Final = 600.0  # an execution may be listed well after its order says "filled"
+OVERLAP_S: Final = 60.0  # an execution may be listed a while after its order says "filled"
 IN_FLIGHT_S: Final = 2.0  # the stream may be about to tell what is younger
 _RETRY_S: Final = 1.0
 _MAX_SINGLE_ORDERS: Final = 40  # look-ups in one turn: the account's 200 calls a minute are shared

@@ -148,6 +148,8 @@ class Cable:
                 self._flows.wait()
                 received = source.recv(262_144)
                 self._flows.wait()
+                if pair.over:
+                    return  # it was reset: the end of this read is no end of the stream
                 if not received:
                     break
                 sink.sendall(received)
