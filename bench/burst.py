@@ -1,6 +1,6 @@
 """`make bench-long`: ten times the usual rate for a minute, and how old the last message is then.
 
-    python -m bench.burst [seconds]
+python -m bench.burst [seconds]
 """
 
 from __future__ import annotations
@@ -28,7 +28,14 @@ def measure(stage: Stage, seconds: int) -> list[Row]:
         count = per_s * lasting
         expected = Expectation(deliveries=count, id_key=BUS_ID, timeout_s=lasting + 60)
         _, found = stage.blast(
-            TICKERS, count, PER_FRAME, reader, pids, expected, float(per_s), lasting + 120
+            TICKERS,
+            count,
+            PER_FRAME,
+            reader,
+            pids,
+            expected,
+            per_s=float(per_s),
+            timeout_s=lasting + 120,
         )
         took_s = found.last_s - found.first_s
     late_ms = max(0.0, took_s - seconds) * 1_000

@@ -34,7 +34,7 @@ def import_s() -> float:
         subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
         return time.perf_counter() - begun
 
-    pairs = [(run("import main.utils.redis.subscriber"), run("pass")) for _ in range(7)]
+    pairs = [(run("import main.utils.redis"), run("pass")) for _ in range(7)]
     return statistics.median(loaded - empty for loaded, empty in pairs)
 
 

@@ -83,7 +83,7 @@ class Stage:
         return self._exits.enter_context(worker)
 
     def follow(self, tickers: Sequence[str]) -> None:
-        """Register with the broker, for nobody in particular, and wait for every reply."""
+        """Register with the broker for a day, and wait for every reply."""
         ear, missing = Ear(self.client, "BROKER_REGISTRATION_REPLIES"), set(tickers)
 
         def is_last(reply: Mapping[str, Any]) -> bool:
@@ -94,7 +94,9 @@ class Stage:
 
         for start in range(0, len(tickers), 500):
             for ticker in tickers[start : start + 500]:
-                request = {"action": "subscribe", "ticker": ticker}
+                # As many clients as tickers: one that asks for thousands at once is slowed down.
+                lease = {"client_id": f"bench-{ticker}", "lease_s": 86_400}
+                request = {"action": "subscribe", "ticker": ticker} | lease
                 self.client.publish("BROKER_REGISTRATION", json.dumps(request))
             with contextlib.suppress(TimeoutError):
                 ear.wait_for(lambda reply: is_last(reply) or len(missing) % 500 == 0, 20)
@@ -135,6 +137,7 @@ class Stage:
         reader: Worker,
         pids: Mapping[str, int],
         expected: Expectation,
+        *,
         per_s: float = PER_S,
         timeout_s: float = 90.0,
     ) -> tuple[Sample, Found]:
@@ -142,9 +145,7 @@ class Stage:
         shared = {"local Alpaca": self.upstream.pid, "Redis": self.valkey.pid, "reader": reader.pid}
         clockwork = Clockwork(shared | dict(pids))
         reader.tell(expected)
-        report = self.upstream.ask(
-            list(tickers), count, per_s, per_frame, timeout_s=timeout_s
-        )
+        report = self.upstream.ask(list(tickers), count, per_s, per_frame, timeout_s=timeout_s)
         if report.connections != 1:
             raise RunFailed(f"{report.connections} connections follow these tickers, not one")
         found = reader.answer(timeout_s)

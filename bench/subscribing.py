@@ -55,7 +55,7 @@ def subscriber_cell(
     def run() -> Sample:
         clockwork = Clockwork({"subscriber": reader.pid, "Redis": valkey.pid})
         begun = time.monotonic()
-        reader.tell(MESSAGES)
+        reader.tell(count)
         pipe.ask("fcall", tickers, count, BATCH, 0)
         ended_s, fault = reader.answer()
         if fault:

@@ -250,7 +250,7 @@ class AlpacaBroker:
         """
         parts = self._need_parts()
         messages = parts.price_desk.take_in(items, self._following)
-        parts.publisher.publish_batch(messages, more=parts.prices.has_more)
+        parts.publisher.publish_batch(messages)
 
     def handle_order_update(self, items: Sequence[OrderItem]) -> None:
         """Order updates, verbatim from Alpaca: published on their symbols' channels, registered or

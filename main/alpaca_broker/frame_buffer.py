@@ -147,11 +147,6 @@ class FrameBuffer:
             self._bytes -= taken_bytes
             return taken
 
-    @property
-    def has_more(self) -> bool:
-        """Whether the next `take` returns at once."""
-        return bool(self._items)
-
     def wake(self) -> None:
         """Let the `take` that waits, or else the next one, return at once."""
         with self._ready:

@@ -68,8 +68,10 @@ def _watch(
             channel, printer.take, decode=printer.keep_payload if as_json else None
         )
     subscriber.start_listening()
-    keeper = LeaseKeeper(client, _accepted(client, tickers), LEASE_S)
+    keeper = LeaseKeeper(client, tickers, LEASE_S)
+    # Before anything is asked for: an interrupt may come before the answer.
     watching.callback(keeper.stop, timeout_s=PARTING_S)
+    keeper.tickers = tuple(_accepted(client, tickers))
     keeper.start()
     printer.reader_left.wait()
 

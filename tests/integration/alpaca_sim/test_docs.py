@@ -34,7 +34,7 @@ def test_the_twelve_lines_trade() -> None:
             check=True,
         )
         price, order, _ = done.stdout.splitlines()
-        assert 200 < float(price) < 260
+        assert 400 < float(price) < 460
         assert order.startswith("OrderStatus.")
         eventually(
             lambda: any(event["event"] == "fill" for event in sim.oracle.order_events), "the fill"
