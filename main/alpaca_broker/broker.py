@@ -110,7 +110,10 @@ class AlpacaBroker:
         self.status.begin()
         self._life = life = Life(self)
         life.start()
-        self._lifecycle.wait_for(_SETTLED, self.config.start_timeout_s)
+        deadline = time.monotonic() + self.config.start_timeout_s
+        # In short steps: a signal that another thread caught is handled between two of them.
+        while not self._lifecycle.wait_for(_SETTLED, 0.1) and time.monotonic() < deadline:
+            pass
         self._lifecycle.move_if_legal_from(
             State.STARTING, State.DEGRADED, "Alpaca is not reached yet"
         )

@@ -88,6 +88,7 @@ def test_every_order_event_is_in_the_order_journal_with_the_same_id(
     sim.trade("AAPL", 100.05)
     buy("AAPL")
     wait_for_event(bus, "AAPL", "fill")
+    bus.wait_for_trades("AAPL", 1)
     of_orders = bus.redis.xrange("ORDER_LOG_AAPL")
     all_entries = bus.redis.xrange("TICKER_LOG_AAPL")
     assert set(dict(of_orders)) < set(dict(all_entries))

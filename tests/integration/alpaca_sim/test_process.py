@@ -154,8 +154,10 @@ async def read_ids(address: SimAddress, symbols: list[str], last: dict[str, int]
     }
     seen: dict[str, int] = {}
     count = 0
+    # aiohttp's other resolver, where it is installed, leaves a thread of its own behind.
+    connector = aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver())
     async with (
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(connector=connector) as session,
         session.ws_connect(address.data_stream_url, headers=headers, max_msg_size=0) as ws,
     ):
         await ws.send_bytes(msgspec.msgpack.encode({"action": "subscribe", "trades": symbols}))
