@@ -121,6 +121,9 @@ def sim(
         console.print(f"The local Alpaca listens on 127.0.0.1:{address.port}. To use it:")
         for name, value in local_alpaca_environment(address.port, key, secret).items():
             console.print(f"  export {name}={value}", markup=False)
+        console.print(f"Market hours: {address.session}", markup=False)
+        if address.control_url:
+            console.print(f"Faults and oracle: {address.control_url}", markup=False)
 
     config = SimConfig(
         port=choose_port(port, DEFAULT_SIM_PORT, "--port"),
