@@ -20,10 +20,6 @@ class InvalidTicker(BusError, ValueError):
         super().__init__(f"{str(ticker)[:40]!r} is not a ticker: {hint}")
 
 
-class InvalidMessage(BusError, ValueError):
-    """A message that does not match its schema: nothing was published."""
-
-
 class RedisUnavailable(BusError):
     """Redis did not answer in time, or not at all."""
 
