@@ -179,6 +179,7 @@ class Chaos:
         for program in (*stage.readers.values(), *stage.brokers.values()):
             if program.exit_code is not None and program.name not in stage.ended_on_purpose:
                 broken.append(f"{program.name} ended with {program.exit_code}")
+        broken += stage.leaks()
         self._judged_ids, self._judged_events = stage.cutoff, self._judged_events + len(events)
         print(
             f"{self._elapsed():6.0f} s  {self.report.actions} faults, {worst.expected} trades, "

@@ -73,6 +73,7 @@ def run_fault(fault: Fault) -> Row:
                 )
                 stage.cutoff = stage.cutoff or stage.newest_ids()
             _judge(fault, stage, row)
+            row.failures += stage.leaks()
             _part(stage, row)
             row.connections = max(stage.cables[each].most_open for each in ("data", "trading"))
             _measure(fault, row)

@@ -17,6 +17,7 @@ import redis
 
 from main.utils.redis.messages import BrokerStatus, decode_typed
 
+from .planted import Leaks
 from .programs import read_log_line
 
 MISSED_NS = 1_750_000_000  # this long without a heartbeat is evidence
@@ -39,6 +40,7 @@ class Observer:
         self.evidence: list[Evidence] = []
         self.statuses: deque[tuple[int, BrokerStatus]] = deque(maxlen=20_000)
         self.words: dict[str, deque[str]] = {}
+        self.leaks = Leaks()
         self._missed_after = 0
         self._port, self._channel = port, f"{prefix}BROKER_STATUS"
         self._ended = threading.Event()
@@ -51,6 +53,7 @@ class Observer:
 
     def hear(self, who: str, at: int, text: str) -> None:
         """A line of a process's log. Warnings and errors are evidence."""
+        self.leaks.look(f"what {who} says", text)
         self.words.setdefault(who, deque(maxlen=4_000)).append(f"{at} {text}")
         said = read_log_line(text)
         if said.level in ("warning", "error", "critical"):
@@ -105,6 +108,7 @@ class Observer:
         self.evidence.append(Evidence(now, "heartbeat", "missing"))
 
     def _take(self, payload: bytes) -> None:
+        self.leaks.look("the heartbeat", payload)
         status = decode_typed(payload)
         if not isinstance(status, BrokerStatus):
             return

@@ -10,9 +10,11 @@ import random
 import threading
 from typing import Any
 
+from .planted import KEYS
+
 HEADERS = {
-    "APCA-API-KEY-ID": "local",
-    "APCA-API-SECRET-KEY": "local-secret",
+    "APCA-API-KEY-ID": KEYS.key_id,
+    "APCA-API-SECRET-KEY": KEYS.secret,
     "Content-Type": "application/json",
 }
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import threading
 import time
 from typing import Any
 
 import redis
+from redis.sentinel import Sentinel
 
 from .lines import Line, Pen, line_of
 
@@ -77,11 +79,10 @@ def listen(options: argparse.Namespace, listener: Listener, ended: threading.Eve
     tickers = options.tickers.split(",")
     ready = False
     while not ended.is_set():
-        client = redis.Redis(
-            host="127.0.0.1", port=options.redis_port, socket_timeout=5, socket_connect_timeout=1
-        )
-        channel = client.pubsub(ignore_subscribe_messages=True)
+        client = channel = None
         try:
+            client = connect()
+            channel = client.pubsub(ignore_subscribe_messages=True)
             channel.subscribe(
                 f"{options.prefix}BROKER_STATUS",
                 *(f"{options.prefix}TICKER_UPDATES_{ticker}" for ticker in tickers),
@@ -103,8 +104,23 @@ def listen(options: argparse.Namespace, listener: Listener, ended: threading.Eve
             print(json.dumps({"level": "info", "event": f"plain: {error}"}), file=sys.stderr)
             ended.wait(0.1)
         finally:
-            channel.close()
-            client.close()
+            for each in filter(None, (channel, client)):
+                each.close()
+
+
+def connect() -> Any:
+    """To where the environment says: an address, or Sentinels that know it."""
+    timeouts = {"socket_timeout": 5, "socket_connect_timeout": 1}
+    if url := os.environ.get("REDIS_URL"):
+        return redis.Redis.from_url(url, **timeouts)
+    host, _, port = os.environ["REDIS_SENTINELS"].partition(":")
+    sentinel: Any = Sentinel([(host, int(port))], socket_timeout=1)
+    return sentinel.master_for(
+        os.environ["REDIS_SENTINEL_MASTER"],
+        username=os.environ["REDIS_USERNAME"],
+        password=os.environ["REDIS_PASSWORD"],
+        **timeouts,
+    )
 
 
 def _register(client: redis.Redis, options: argparse.Namespace, action: str) -> None:
@@ -117,7 +133,6 @@ def _register(client: redis.Redis, options: argparse.Namespace, action: str) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--redis-port", type=int, required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--tickers", required=True)
     parser.add_argument("--out", required=True)
@@ -129,7 +144,7 @@ def main() -> None:
     sys.stdin.read()
     ended.set()
     thread.join()
-    client = redis.Redis(host="127.0.0.1", port=options.redis_port, socket_timeout=2)
+    client = connect()
     _register(client, options, "unsubscribe")
     client.close()
 

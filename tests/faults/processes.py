@@ -15,6 +15,7 @@ from main.alpaca_sim import LocalAlpaca, SimConfig
 from main.alpaca_sim.venue_config import VenueConfig
 
 from .fault import Fault
+from .planted import KEYS
 from .programs import Program
 from .stage import Stage, StageConfig
 
@@ -238,7 +239,9 @@ def _check_parting(stage: Stage, name: str) -> None:
 def other_account(stage: Stage) -> None:
     """A second account: under the same prefix it is refused, under its own it runs beside."""
     other = SimConfig(
-        control_port=None, venue=VenueConfig(account_id="0ther", account_number="PA3OTHER")
+        control_port=None,
+        credentials=KEYS,
+        venue=VenueConfig(account_id="0ther", account_number="PA3OTHER"),
     )
     stage.cause_begins()
     with LocalAlpaca(other) as second:

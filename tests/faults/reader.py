@@ -1,8 +1,8 @@
 """A subscriber in a process of its own, with the library: writes down what its handler saw.
 
-`python -m tests.faults.reader --redis-port P --name N --tickers A,B --out FILE …`. It says `ready`
-once its tickers are followed, obeys commands on stdin (`block 5`, `raise 20`, `delay 0.02`), and
-ends when stdin does.
+`python -m tests.faults.reader --name N --tickers A,B --out FILE …`; Redis is where the environment
+says. It says `ready` once its tickers are followed, obeys commands on stdin (`block 5`, `raise 20`,
+`delay 0.02`), and ends when stdin does.
 """
 
 from __future__ import annotations
@@ -55,12 +55,7 @@ class Handler:
 def main() -> None:
     options = _options()
     configure_logs("json", "info")
-    config = RedisConfig(
-        host="127.0.0.1",
-        port=options.redis_port,
-        client_name=f"lab-{options.name}",
-        bus_prefix=options.prefix,
-    )
+    config = RedisConfig.from_env(client_name=f"lab-{options.name}", bus_prefix=options.prefix)
     pen = Pen(options.out)
     handler = Handler(pen, options.delay_s)
     start = Start.since(options.since) if options.since else Start.live()
@@ -90,7 +85,6 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--redis-port", type=int, required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--tickers", required=True)
     parser.add_argument("--out", required=True)

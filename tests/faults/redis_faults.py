@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import redis
 
 from .fault import Fault
+from .planted import REDIS_USER
 from .stage import Stage, StageConfig
 
 BUSY: Final = """
@@ -72,6 +73,40 @@ def demoted(stage: Stage) -> None:
     stage.cause_ends()
 
 
+def sentinel_promotes(stage: Stage) -> None:
+    """The primary is killed, the Sentinel promotes the replica; the old one comes back, empty."""
+    assert stage.sentinel is not None
+    stage.cause_begins()
+    stage.valkey.kill()
+    _wait_for_promotion(stage)
+    stage.cause_ends()
+    stage.let_pass(1)
+    stage.valkey.start()
+
+
+def sentinel_swaps(stage: Stage) -> None:
+    """The Sentinel swaps the roles while everybody stays connected to the old primary."""
+    assert stage.sentinel is not None
+    stage.cause_begins()
+    stage.sentinel.fail_over()
+    _wait_for_promotion(stage)
+    stage.cause_ends()
+
+
+def _wait_for_promotion(stage: Stage) -> None:
+    assert stage.sentinel is not None
+    assert stage.replica is not None
+    new = stage.replica
+
+    def promoted() -> bool:
+        with _admin(new.port) as client:
+            is_primary = client.info("replication")["role"] == "master"
+        return is_primary and stage.sentinel.primary_port() == new.port
+
+    stage.wait_until(promoted, 20, "the Sentinel promotes the replica")
+    stage.move_primary(new)
+
+
 def out_of_memory(stage: Stage) -> None:
     with _admin(stage.primary.port) as client:
         stage.cause_begins()
@@ -131,18 +166,18 @@ def blocked(stage: Stage) -> None:
 def revoked(stage: Stage) -> None:
     with _admin(stage.primary.port) as client:
         stage.cause_begins()
-        client.execute_command("ACL", "SETUSER", "default", "-fcall", "-xrange")
+        client.execute_command("ACL", "SETUSER", REDIS_USER, "-fcall", "-xrange")
         stage.let_pass(4)
-        client.execute_command("ACL", "SETUSER", "default", "+@all")
+        client.execute_command("ACL", "SETUSER", REDIS_USER, "+@all")
         stage.cause_ends()
 
 
 def revoked_channels(stage: Stage) -> None:
     with _admin(stage.primary.port) as client:
         stage.cause_begins()
-        client.execute_command("ACL", "SETUSER", "default", "resetchannels")
+        client.execute_command("ACL", "SETUSER", REDIS_USER, "resetchannels")
         stage.let_pass(4)
-        client.execute_command("ACL", "SETUSER", "default", "allchannels")
+        client.execute_command("ACL", "SETUSER", REDIS_USER, "allchannels")
         stage.cause_ends()
 
 
@@ -224,6 +259,20 @@ FAULTS: Final = (
         title="roles swapped while all stay connected",
         inflict=demoted,
         stage=StageConfig(replica=True),
+        plain_may_repeat=True,
+    ),
+    Fault(
+        number="R4c",
+        title="primary killed, a Sentinel promotes the replica",
+        inflict=sentinel_promotes,
+        stage=StageConfig(sentinel=True),
+        plain_may_repeat=True,
+    ),
+    Fault(
+        number="R4d",
+        title="a Sentinel swaps the roles while all stay connected",
+        inflict=sentinel_swaps,
+        stage=StageConfig(sentinel=True),
         plain_may_repeat=True,
     ),
     Fault(number="R5", title="out of memory for 3 s", inflict=out_of_memory),

@@ -33,10 +33,11 @@ from .judge import Book, Happened, OrderHappened
 from .lines import LineFile, order_fields
 from .observer import Observer
 from .orders import OrderFlow
+from .planted import KEYS, REDIS_PASSWORD, REDIS_USER, USER_RULES
 from .programs import Program
+from .sentinel import MASTER, Sentinel
 
 T = TypeVar("T")
-KEYS = {"ALPACA_API_KEY": "local", "ALPACA_API_SECRET": "local-secret", "ALPACA_PAPER": "true"}
 NANO = 1_000_000_000
 
 
@@ -52,6 +53,7 @@ class StageConfig:
     symbol_limit: int = 30
     valkey: tuple[str, ...] = ()
     replica: bool = False
+    sentinel: bool = False  # it watches over the primary and the replica, and says where Redis is
     standby: bool = False
     broker: dict[str, str] = field(default_factory=dict)
     slow_delay_s: float = 0.010
@@ -107,12 +109,7 @@ class Stage:
     def _set_up(self) -> None:
         config, keep = self.config, self._cleanup.enter_context
         self.folder = Path(keep(tempfile.TemporaryDirectory(prefix="tickerbus-faults-")))
-        self.valkey = self.primary = keep(EmbeddedValkey(None, *config.valkey))
-        self.replica: EmbeddedValkey | None = None
-        if config.replica:
-            self.replica = keep(
-                EmbeddedValkey(None, "--replicaof", f"127.0.0.1 {self.valkey.port}")
-            )
+        self._set_up_redis()
         self.observer = Observer(lambda: self.primary.port)
         self._cleanup.callback(self.observer.close)
         self.sim = keep(LocalAlpaca(_sim_config(config)))
@@ -144,22 +141,49 @@ class Stage:
         self.orders.start()
         self.wait_until(lambda: self._all_flow_since(self.began), 20, "prices flow")
 
+    def _set_up_redis(self) -> None:
+        config, keep = self.config, self._cleanup.enter_context
+        self.valkey = self.primary = keep(EmbeddedValkey(None, *USER_RULES, *config.valkey))
+        self.replica: EmbeddedValkey | None = None
+        self.sentinel: Sentinel | None = None
+        if config.replica or config.sentinel:
+            follows = ("--replicaof", f"127.0.0.1 {self.valkey.port}")
+            self.replica = keep(EmbeddedValkey(None, *USER_RULES, *follows))
+        if config.sentinel:
+            self.sentinel = Sentinel(self.folder, self.valkey.port)
+            self._cleanup.callback(self.sentinel.stop)
+            self.wait_until(self.sentinel.primary_port, 10, "the Sentinel answers")
+            self.wait_until(self.sentinel.knows_the_replica, 20, "the Sentinel knows the replica")
+
+    def _redis_settings(self, name: str) -> dict[str, str]:
+        """How a program finds Redis: by its own cable, or by the Sentinel."""
+        if self.sentinel is not None:
+            return {
+                "REDIS_SENTINELS": f"127.0.0.1:{self.sentinel.port}",
+                "REDIS_SENTINEL_MASTER": MASTER,
+                "REDIS_USERNAME": REDIS_USER,
+                "REDIS_PASSWORD": REDIS_PASSWORD,
+            }
+        cable = self.cables.get(name) or self.cable(name, self.primary.port)
+        return {"REDIS_URL": f"redis://{REDIS_USER}:{REDIS_PASSWORD}@127.0.0.1:{cable.port}"}
+
     def cable(self, name: str, target: int) -> Cable:
         cable = self.cables[name] = self._cleanup.enter_context(Cable(name, target))
         return cable
 
     def start_broker(self, name: str, **environment: str) -> Program:
         """Start a broker process; returns at once."""
-        redis_cable = self.cables.get(name) or self.cable(name, self.primary.port)
         port = {each: self.cables[each].port for each in ("data", "trading", "rest")}
         program = Program(
             name,
             "main",
             ["broker"],
             self.observer.hear,
-            KEYS
+            self._redis_settings(name)
             | {
-                "REDIS_URL": f"redis://127.0.0.1:{redis_cable.port}",
+                "ALPACA_API_KEY": KEYS.key_id,
+                "ALPACA_API_SECRET": KEYS.secret,
+                "ALPACA_PAPER": "true",
                 "ALPACA_DATA_STREAM_URL": f"ws://127.0.0.1:{port['data']}",
                 "ALPACA_TRADING_STREAM_URL": f"ws://127.0.0.1:{port['trading']}/stream",
                 "ALPACA_DATA_URL": f"http://127.0.0.1:{port['rest']}",
@@ -179,7 +203,6 @@ class Stage:
     ) -> Program:
         """Start a reader process; returns at once. `since`, by Alpaca's clock: from when it asks
         for messages."""
-        cable = self.cables.get(name) or self.cable(name, self.primary.port)
         out = self.folder / f"{name}.jsonl"
         module = "plain_reader" if name == "plain" else "reader"
         asked = ("--since", rfc3339(since)) if since else ()
@@ -187,10 +210,11 @@ class Stage:
             name,
             f"tests.faults.{module}",
             [
-                *("--redis-port", str(cable.port), "--name", name, "--out", str(out)),
+                *("--name", name, "--out", str(out)),
                 *("--tickers", ",".join(tickers or self.config.tickers), *asked, *arguments),
             ],
             self.observer.hear,
+            self._redis_settings(name),
         )
         self.readers[name], self.books[name] = program, Book(name)
         self._files[name], self.follows[name] = LineFile(out), tickers or self.config.tickers
@@ -391,6 +415,13 @@ class Stage:
         self.exit_codes[name] = program.wait(timeout_s + 5)
         self.stop_s[name] = time.monotonic() - began
 
+    def leaks(self) -> list[str]:
+        """Where a planted secret was seen: in what was said, in the heartbeats, in Redis."""
+        with contextlib.closing(redis.Redis(port=self.primary.port, socket_timeout=5)) as client:
+            seen = self.observer.leaks.look_through_redis(client)
+        assert seen, "nothing was in Redis: the lab looked in the wrong place"
+        return self.observer.leaks.found
+
     def words(self, who: str) -> list[str]:
         return list(self.observer.words.get(who, ()))
 
@@ -426,6 +457,7 @@ def _slot_is_free(server: Any) -> bool:
 def _sim_config(config: StageConfig) -> SimConfig:
     return SimConfig(
         control_port=None,
+        credentials=KEYS,
         tickers=config.tickers,
         market=MarketRules(
             seed=config.seed,

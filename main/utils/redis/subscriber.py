@@ -24,6 +24,7 @@ from .listener import Listener
 from .messages import PriceMessage
 from .outlet import Decode, Handler, Outlet, Policy
 from .refiller import Refiller
+from .silence import Silence
 from .start import Start
 from .switchboard import Switchboard
 
@@ -54,6 +55,7 @@ class RedisSubscriber:
         self._refiller = Refiller(self._refill_journal, self._board, self._follow_primary)
         self._listener = Listener(config, self._board)
         self._shared = Shared(counters=self._board.counters, request_refill=self._refiller.request)
+        self._silence = Silence()
         self._listening = self._closed = False
         self._lifecycle = threading.RLock()
 
@@ -222,10 +224,13 @@ class RedisSubscriber:
         return was_listening
 
     def _follow_primary(self) -> None:
-        """With Sentinels: a demoted primary takes a while to cut us off; where no heartbeat comes,
-        look whether there is another by now. Called in the refill thread."""
-        silent_s = time.monotonic() - self._board.heartbeat_at
-        if silent_s > HEARTBEAT_MISSED_S and self._listener.is_elsewhere():
+        """A demoted primary may keep us, and tell us nothing: where no heartbeat comes, look
+        whether there is another by now. Called in the refill thread."""
+        now, heartbeat_at = time.monotonic(), self._board.heartbeat_at
+        if now - heartbeat_at > HEARTBEAT_MISSED_S and self._listener.is_elsewhere():
+            self.reconnect()
+        elif self._silence.is_time_to_look(heartbeat_at, now):
+            log.info("subscriber.hears_no_heartbeat", silent_s=round(now - heartbeat_at, 1))
             self.reconnect()
 
     def _journalled_symbol(self, channel: str, start: Start) -> str | None:

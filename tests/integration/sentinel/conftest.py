@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,58 +12,11 @@ import pytest
 import redis
 
 from main.alpaca_sim import LocalAlpaca
-from main.embedded_valkey import EmbeddedValkey, find_server
+from main.embedded_valkey import EmbeddedValkey
 from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
+from tests.faults.sentinel import MASTER, Sentinel
 from tests.integration.alpaca_broker.conftest import quiet_market
-
-MASTER = "mymaster"
-DOWN_AFTER_MS = 400
-
-
-class Sentinel:
-    """One Sentinel process; it decides alone."""
-
-    def __init__(self, folder: Path, primary_port: int) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        config = folder / "sentinel.conf"
-        config.write_text(
-            f"port {self.port}\n"
-            "bind 127.0.0.1\n"
-            f"dir {folder}\n"
-            f"logfile {folder}/sentinel.log\n"
-            f"sentinel monitor {MASTER} 127.0.0.1 {primary_port} 1\n"
-            f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER_MS}\n"
-            f"sentinel failover-timeout {MASTER} 4000\n"
-        )
-        self._process = subprocess.Popen(
-            [find_server(), str(config), "--sentinel"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self.client: Any = redis.Redis(port=self.port, decode_responses=True)
-
-    def primary_port(self) -> int:
-        try:
-            reply = self.client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
-        except redis.ConnectionError:
-            assert self._process.poll() is None, "the Sentinel ended"
-            return 0
-        return int(reply[1])
-
-    def knows_the_replica(self) -> bool:
-        replicas = self.client.execute_command("SENTINEL", "REPLICAS", MASTER)
-        return bool(replicas) and "s_down" not in replicas[0]["flags"]
-
-    def fail_over(self) -> None:
-        self.client.execute_command("SENTINEL", "FAILOVER", MASTER)
-
-    def stop(self) -> None:
-        self.client.close()
-        self._process.terminate()
-        self._process.wait(10)
 
 
 class Trio:

@@ -18,8 +18,11 @@ from main.alpaca_sim import LocalAlpaca
 from main.embedded_valkey import EmbeddedValkey
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.constants import CHANNELS
+from main.utils.redis.messages import OrderMessage
 from main.utils.redis.publisher import RedisPublisher
 from main.utils.redis.registration import RegistrationClient
+from main.utils.redis.subscriber import RedisSubscriber
+from tests.conftest import wait_for
 from tests.faults.cable import Cable
 from tests.integration.alpaca_broker.bench import Bus, broker_config
 from tests.integration.utils.redis.conftest import order
@@ -112,3 +115,24 @@ def test_a_broker_without_traffic_notices_that_its_primary_is_demoted(
             bus.wait_for_trades("AAPL", 1)
     finally:
         broker.stop()
+
+
+def test_a_subscriber_left_behind_on_a_server_that_tells_nothing_looks_for_the_primary(
+    own_valkey: EmbeddedValkey,
+) -> None:
+    """Its connection stays alive, and pings are answered: only the heartbeat is missing."""
+    with (
+        EmbeddedValkey(None) as new,
+        Cable("redis", own_valkey.port) as cable,
+        RedisSubscriber(RedisConfig(host="127.0.0.1", port=cable.port)) as subscriber,
+    ):
+        heard: list[Any] = []
+        subscriber.subscribe(CHANNELS.get_ticker_channel("AAPL"), heard.append)
+        subscriber.start_listening()
+        with closing(redis.Redis(port=own_valkey.port)) as client:
+            client.publish(CHANNELS.BROKER_STATUS, '{"type":"broker_status","epoch":1}')
+        cable.target = new.port  # connections that are open stay where they are
+        with RedisPublisher(RedisConfig(host="127.0.0.1", port=new.port)) as publisher:
+            publisher.open_epoch()
+            publisher.publish_batch([order(number=1)])
+            wait_for(lambda: any(isinstance(one, OrderMessage) for one in heard), 10)
