@@ -128,7 +128,7 @@ def person(tmp_path: Path) -> Iterator[Person]:
     left = _wait_until_gone(typing.processes)
     for process in left:
         process.kill()
-    assert not left, f"left running: {[' '.join(process.cmdline()) for process in left]}"
+    assert not left, f"left running: {left}"
     assert not typing.files() or typing.was_killed, typing.files()
 
 

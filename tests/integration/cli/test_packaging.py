@@ -136,7 +136,7 @@ def test_the_readmes_consumer_and_an_example_get_prices_beside_a_main_py(
         stranger.program = [str(python), str(script)]
         consumer = stranger.starts("AAPL")
         try:
-            assert re.search(r"AAPL +[\d.]+ .*\d+\n", read_until(consumer, "AAPL"))
+            assert re.search(r"AAPL +[\d.]+ .*\d", read_until(consumer, "AAPL"))
         finally:
             consumer.kill()
             consumer.communicate(timeout=PATIENCE_S)
