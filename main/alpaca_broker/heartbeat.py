@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from msgspec import UNSET
 
 from ..utils.redis.messages import (
     BrokerStatus,
+    MarketStatus,
     OrderStreamStatus,
     PriceStreamStatus,
     TickerStatus,
@@ -26,6 +27,8 @@ from .connection import StreamState
 log: Final = structlog.get_logger("tickerbus.heartbeat")
 
 MAX_LISTED_TICKERS: Final = 200
+MAX_UNWELL_TICKERS: Final = 50
+WELL: Final = ("LIVE", "QUIET")
 LOOK_EVERY_S: Final = 0.25
 
 
@@ -47,20 +50,16 @@ class Facts:
     seqs: Mapping[str, int]
     following: frozenset[str]
     ticker_states: Mapping[str, str]
+    market_open: bool
+    market_changes_ns: int | None
+    symbol_limit: int
     counters: Mapping[str, int]
     journal: Mapping[str, int]
 
 
 def build_status(facts: Facts) -> BrokerStatus:
     """Pure but for the time of day."""
-    listed = sorted(facts.following)
-    tickers = {
-        ticker: TickerStatus(
-            seq=facts.seqs.get(ticker, 0),
-            state=facts.ticker_states.get(ticker, "QUIET"),
-        )
-        for ticker in listed[: MAX_LISTED_TICKERS + 1]
-    }
+    changes_ns = facts.market_changes_ns
     return BrokerStatus(
         epoch=facts.epoch,
         state=facts.state,
@@ -85,10 +84,27 @@ def build_status(facts: Facts) -> BrokerStatus:
                 last_event_at=rfc3339(facts.last_order_ns) if facts.last_order_ns else None,
             ),
         ),
-        tickers=tickers if len(listed) <= MAX_LISTED_TICKERS else UNSET,
+        market=MarketStatus(
+            is_open=facts.market_open,
+            changes_at=None if changes_ns is None else rfc3339(changes_ns),
+        ),
+        limits={"symbols": facts.symbol_limit},
+        **_tickers(facts),
         counters=dict(facts.counters),
         journal=dict(facts.journal),
     )
+
+
+def _tickers(facts: Facts) -> dict[str, Any]:
+    """Each ticker's number and state; of very many only what does not fit the heartbeat's size."""
+    states = {t: facts.ticker_states.get(t, "QUIET") for t in sorted(facts.following)}
+    if len(states) <= MAX_LISTED_TICKERS:
+        seqs = facts.seqs
+        return {
+            "tickers": {t: TickerStatus(seq=seqs.get(t, 0), state=s) for t, s in states.items()}
+        }
+    unwell = [(ticker, state) for ticker, state in states.items() if state not in WELL]
+    return {"states": dict(Counter(states.values())), "unwell": dict(unwell[:MAX_UNWELL_TICKERS])}
 
 
 def _brief(reason: str | None) -> str | None:

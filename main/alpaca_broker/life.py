@@ -5,6 +5,7 @@ brought up, begins another run; everything else ends with the first.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -224,6 +225,7 @@ class Life:
                 standing, trouble = Standing.WAITING, str(error)
             if standing in (Standing.OWNER, Standing.RETAKEN):
                 self._lifecycle.move_if_legal_from(State.STANDBY, State.STARTING)
+                self._name_connection(parts, self._config.redis.client_name)
                 parts.leadership = leadership
                 return True
             if standing is Standing.FOREIGN and self._lifecycle.state is not State.STANDBY:
@@ -236,8 +238,14 @@ class Life:
                 State.STANDBY, reason
             ):
                 log.info("broker.standby", reason=reason)
+            self._name_connection(parts, "tickerbus-standby")
             self._ending.wait(_SEEK_EVERY_S)
         return False
+
+    def _name_connection(self, parts: Parts, name: str) -> None:
+        """Who lists Redis's clients sees by it that a standby waits."""
+        with contextlib.suppress(redis.RedisError):
+            parts.redis.client_setname(name)
 
     def _bring_up(self, parts: Parts) -> None:
         """Connect to Alpaca, and start all that publishes."""

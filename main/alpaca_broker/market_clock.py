@@ -37,6 +37,14 @@ class MarketClock:
             return in_regular_hours(time.time())
         return self._open if time.monotonic() < self._next_change_s else not self._open
 
+    def next_change_ns(self) -> int | None:
+        """When the regular session opens or closes next, Unix ns by Alpaca's clock; None before
+        Alpaca was asked, and from that moment until it is asked again."""
+        left_s = self._next_change_s - time.monotonic()
+        if self._open is None or left_s <= 0:
+            return None
+        return self.alpaca_ns() + int(left_s * 1e9)
+
     def alpaca_ns(self) -> int:
         """The time by Alpaca's clock, Unix ns; by ours before it was asked."""
         if self._alpaca_heard is None:

@@ -170,6 +170,9 @@ class StatusDesk:
             seqs=parts.publisher.seqs(),
             following=frozenset(broker.following()),
             ticker_states={t: s for v in self._verdicts.values() for t, s in v.tickers.items()},
+            market_open=parts.clock.is_open(),
+            market_changes_ns=parts.clock.next_change_ns(),
+            symbol_limit=broker.config.symbol_limit,
             counters=self._counters(parts),
             journal={"max_per_ticker": parts.publisher.journal_bound},
         )

@@ -416,6 +416,20 @@ BROKER_STATUS_SCHEMA: Final = _message(
                 "required": ["seq", "state"],
             },
         },
+        "market": {
+            "type": "object",
+            "properties": {
+                "is_open": {"type": "boolean"},
+                "changes_at": {"anyOf": [_TIMESTAMP, {"type": "null"}]},
+            },
+            "required": ["is_open"],
+        },
+        "limits": {
+            "type": "object",
+            "properties": {"symbols": {"type": "integer", "minimum": 0}},
+        },
+        "states": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
+        "unwell": {"type": "object", "additionalProperties": {"enum": list(STREAM_STATES)}},
         "counters": {"type": "object"},
         "journal": {"type": "object"},
     },

@@ -20,9 +20,21 @@ from msgspec import UNSET, UnsetType
 from .constants import BusNames
 
 
+class _Matchable(msgspec.StructMeta):
+    """Lets `case PriceMessage(symbol, price, volume)` match: keyword-only fields name no order, so
+    a message names one itself, in `__match_args__`."""
+
+    @property
+    def __match_args__(cls) -> tuple[str, ...]:  # type: ignore[override]
+        own = (base.__dict__.get("__match_args__") for base in cls.__mro__)
+        return next((named for named in own if isinstance(named, tuple)), ())
+
+
 # A message is a tree that nothing can bend into a cycle, so the garbage collector need not walk it
 # (`gc=False`): with a full queue its walks would cost more than reading and decoding together.
-class Numbered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Numbered(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, metaclass=_Matchable
+):
     """What every message on a ticker's channels carries. `epoch-seq` is its place in the journal.
 
     Both are 0, and not written, until the publisher numbers the message. No other field of a
@@ -34,9 +46,16 @@ class Numbered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     epoch: int = 0
     seq: int = 0
 
+    @property
+    def id(self) -> str | None:
+        """Its id in the journal, `<epoch>-<seq>`; None for what was never published."""
+        return f"{self.epoch}-{self.seq}" if self.seq else None
+
 
 class PriceMessage(Numbered, frozen=True, kw_only=True, tag="price", gc=False):
     """One trade. `price` > 0; `volume` in shares, or coins for crypto."""
+
+    __match_args__ = ("symbol", "price", "volume")
 
     price: float
     volume: int | float
@@ -52,6 +71,8 @@ class PriceMessage(Numbered, frozen=True, kw_only=True, tag="price", gc=False):
 class OrderMessage(Numbered, frozen=True, kw_only=True, tag="order"):
     """One event of an order. `order_data` is Alpaca's order object, verbatim; `update` the rest."""
 
+    __match_args__ = ("symbol", "event", "order_data")
+
     event: str
     order_data: dict[str, Any]
     update: dict[str, Any]
@@ -65,6 +86,8 @@ class GapMessage(Numbered, frozen=True, kw_only=True, tag="gap", rename={"from_"
 
     `seq` is 0 for the gaps that the reading library made itself: they were never published.
     """
+
+    __match_args__ = ("symbol", "from_", "to", "cause")
 
     from_: str
     to: str
@@ -84,6 +107,8 @@ class BarsGap(GapMessage, frozen=True, kw_only=True, tag="gap", rename={"from_":
 class StatusMessage(Numbered, frozen=True, kw_only=True, tag="status"):
     """A trading halt or resume."""
 
+    __match_args__ = ("symbol", "code", "message")
+
     code: str
     message: str
     reason_code: str
@@ -94,12 +119,16 @@ class StatusMessage(Numbered, frozen=True, kw_only=True, tag="status"):
 class CorrectionMessage(Numbered, frozen=True, kw_only=True, tag="correction"):
     """A trade that was corrected, or cancelled (`corrected` is None)."""
 
+    __match_args__ = ("symbol", "original", "corrected")
+
     original: dict[str, Any]
     corrected: dict[str, Any] | None
 
 
 class QuoteMessage(Numbered, frozen=True, kw_only=True, tag="quote"):
     """The best bid and offer, on the ticker's quotes channel. Not journalled."""
+
+    __match_args__ = ("symbol", "bid_price", "ask_price")
 
     bid_price: float
     bid_size: int | float
@@ -114,6 +143,8 @@ class QuoteMessage(Numbered, frozen=True, kw_only=True, tag="quote"):
 
 class BarMessage(Numbered, frozen=True, kw_only=True, tag="bar"):
     """A bar, on the ticker's bars channel. `timestamp` is its start. Not journalled."""
+
+    __match_args__ = ("symbol", "open", "high", "low", "close")
 
     open: float
     high: float
@@ -179,8 +210,16 @@ class TickerStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: str
 
 
+class MarketStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The regular stock session, by Alpaca's clock; `changes_at` is null until it was asked."""
+
+    is_open: bool
+    changes_at: str | None = None
+
+
 class BrokerStatus(msgspec.Struct, frozen=True, kw_only=True, tag="broker_status"):
-    """The broker's heartbeat, every second. Beyond 200 tickers the map is left out."""
+    """The broker's heartbeat, every second. Beyond 200 tickers the map is left out; then `states`
+    counts the tickers by state, and `unwell` names up to 50 that are neither LIVE nor QUIET."""
 
     epoch: int
     state: str
@@ -190,7 +229,11 @@ class BrokerStatus(msgspec.Struct, frozen=True, kw_only=True, tag="broker_status
     started_at: str
     version: str
     upstream: UpstreamStatus
+    market: MarketStatus | UnsetType = UNSET
+    limits: dict[str, int] | UnsetType = UNSET
     tickers: dict[str, TickerStatus] | UnsetType = UNSET
+    states: dict[str, int] | UnsetType = UNSET
+    unwell: dict[str, str] | UnsetType = UNSET
     counters: dict[str, int]
     journal: dict[str, int]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from typing import Any
 
 import pytest
 from websockets.sync.client import connect
@@ -367,6 +368,11 @@ def test_a_restored_ticker_beyond_the_plan_is_not_followed_in_silence(
     assert list(second.following()) == ["AAPL", "MSFT"]
 
 
+def standbys(bus: Bus) -> int:
+    clients: Any = bus.redis.client_list()
+    return sum(client["name"] == "tickerbus-standby" for client in clients)
+
+
 def test_the_first_broker_keeps_its_place_and_the_second_waits(
     sim: LocalAlpaca, start_broker: StartBroker, bus: Bus
 ) -> None:
@@ -376,8 +382,10 @@ def test_the_first_broker_keeps_its_place_and_the_second_waits(
     second = start_broker()
     assert second.state == "STANDBY"
     assert len(sim.connections()) == 2
+    wait_for(lambda: standbys(bus) == 1, what="Redis's list of clients shows the standby")
     first.stop()
     wait_for(lambda: second.state == "RUNNING", timeout_s=5)
+    assert standbys(bus) == 0
     assert set(second.following()) == {"AAPL"}
     assert len(sim.connections()) == 2
 

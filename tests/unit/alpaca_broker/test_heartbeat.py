@@ -34,6 +34,9 @@ FACTS = Facts(
     seqs={"AAPL": 7, "GONE": 9},
     following=frozenset({"AAPL", "MSFT"}),
     ticker_states={"AAPL": "LIVE"},
+    market_open=True,
+    market_changes_ns=1_795_298_400_000_000_000,
+    symbol_limit=30,
     counters={"messages": 7},
     journal={"max_per_ticker": 10_000},
 )
@@ -103,6 +106,24 @@ def crowd(count: int) -> Facts:
 
 def test_200_tickers_fit_into_16_kib() -> None:
     assert len(on_the_wire(crowd(200))["tickers"]) == 200
+
+
+def test_it_tells_the_session_and_the_symbol_limit() -> None:
+    fields = on_the_wire(FACTS)
+    assert fields["market"] == {"is_open": True, "changes_at": "2026-11-21T22:00:00.000000000Z"}
+    assert fields["limits"] == {"symbols": 30}
+    unknown = on_the_wire(replace(FACTS, market_changes_ns=None))
+    assert unknown["market"]["changes_at"] is None
+
+
+def test_beyond_200_tickers_the_states_are_counted_and_50_unwell_ones_are_named() -> None:
+    many = crowd(1_000)
+    ill = dict.fromkeys(sorted(many.following)[:60], "MUTE")
+    states = dict.fromkeys(many.following, "LIVE") | ill
+    fields = on_the_wire(replace(many, ticker_states=states))
+    assert fields["states"] == {"LIVE": 940, "MUTE": 60}
+    assert len(fields["unwell"]) == 50
+    assert set(fields["unwell"].values()) == {"MUTE"}
 
 
 def test_beyond_200_tickers_the_map_is_left_out_and_their_number_is_told() -> None:
