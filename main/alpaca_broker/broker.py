@@ -20,14 +20,17 @@ import structlog
 
 from ..utils.redis.errors import Abandoned, Fenced, RedisUnavailable
 from ..utils.redis.messages import RegistrationReply
+from ..utils.redis.order_memory import OrderMemory
 from .broker_config import BrokerConfig
 from .connection import StreamState
 from .errors import BrokerNotReady, BrokerRefused, ThreadsStillRunning
 from .frame_buffer import Item
+from .hops import Hops
 from .leadership import Standing
 from .life import Life
 from .lifecycle import ENDED, WORKING, Lifecycle, State
 from .order_buffer import OrderItem, Reconciliation
+from .order_record import OrderRecord
 from .parts import Parts
 from .producers import OrderProducer, PriceProducer
 from .rate_limit import RateLimiter
@@ -51,8 +54,12 @@ class AlpacaBroker:
         self.account: Account | None = None
         self.counters: Counter[str] = Counter()
         self.dead_times_s: deque[float] = deque(maxlen=1_000)
+        self.hops = Hops()
+        self.beaten_s = 0.0  # when the heartbeat thread last showed that it lives, monotonic
         self.status = StatusDesk(self)
         self.parts: Parts | None = None  # what the present run consists of
+        self.order_record = OrderRecord(config.state_dir)
+        self.order_memory = OrderMemory(on_new=self.order_record.note)  # of all runs
         self.changing = threading.Lock()  # held while the producers are restarted, or ended
         self._lifecycle = Lifecycle("broker")
         self._update_publisher = Lifecycle("update publisher")
@@ -114,9 +121,8 @@ class AlpacaBroker:
         # In short steps: a signal that another thread caught is handled between two of them.
         while not self._lifecycle.wait_for(_SETTLED, 0.1) and time.monotonic() < deadline:
             pass
-        self._lifecycle.move_if_legal_from(
-            State.STARTING, State.DEGRADED, "Alpaca is not reached yet"
-        )
+        away = "Alpaca is not reached yet" if self.parts else "Redis does not answer yet"
+        self._lifecycle.move_if_legal_from(State.STARTING, State.DEGRADED, away)
         if life.error is not None:
             raise life.error
         if self._lifecycle.state is State.REFUSED:  # a stream said so before `life` could
@@ -254,6 +260,7 @@ class AlpacaBroker:
         parts = self._need_parts()
         messages = parts.price_desk.take_in(items, self._following)
         parts.publisher.publish_batch(messages)
+        self.hops.published(items, parts.translator)
 
     def handle_order_update(self, items: Sequence[OrderItem]) -> None:
         """Order updates, verbatim from Alpaca: published on their symbols' channels, registered or
@@ -349,6 +356,7 @@ class AlpacaBroker:
 
     def beat(self) -> None:
         """Called by the heartbeat thread: keep the leadership, judge the health, say it."""
+        self.beaten_s = time.monotonic()
         parts = self.parts
         if parts is None:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..settings import Settings
 from ..utils.redis.batch import JournalBounds
@@ -29,6 +30,7 @@ class BrokerConfig:
     reply_timeout_s: float = 5.0
     start_timeout_s: float = 10.0
     stop_timeout_s: float = 4.0
+    state_dir: Path | None = None  # for the record of told orders; None: none is kept
 
     @classmethod
     def from_settings(cls, settings: Settings) -> BrokerConfig:
@@ -58,4 +60,5 @@ class BrokerConfig:
             feed=settings.alpaca_data_feed,
             symbol_limit=settings.alpaca_symbol_limit,
             registration_secured=settings.registration_secured,
+            state_dir=Path(settings.broker_state_dir) if settings.broker_state_dir else None,
         )

@@ -90,6 +90,7 @@ class Upstream:
     ) -> None:
         self.config = config
         self.counters: Counter[str] = Counter()
+        self.causes: Counter[str] = Counter()  # of the disconnects, in a word each
         self.last_received_ns = 0
         self._last_received_s = 0.0
         self.state = StreamState(state="DOWN", since_ns=time.time_ns())
@@ -188,6 +189,7 @@ class Upstream:
     def _run(self) -> None:
         delays = self._retry_delays()
         while not self._closing.is_set():
+            cause = "closed"
             try:
                 self._set_state("CONNECTING", self.state.reason)
                 self._connect_and_read()
@@ -199,15 +201,17 @@ class Upstream:
                 return
             except (*_FAILURES, ConversationBroken) as error:
                 reason = self._renewal or f"{type(error).__name__}: {error}"
+                cause = "renewed" if self._renewal else _cause_of(error)
             except Exception as error:  # the supervisor of this thread: a fault of ours
                 log.error("upstream.failed", stream=self.config.name, traceback=plain_traceback())
                 self.counters["failures"] += 1
-                reason = f"a fault of the broker: {error!r}"
+                reason, cause = f"a fault of the broker: {error!r}", "fault"
             if self._closing.is_set():
                 break
             if self.state.state in ("LIVE", "MUTE"):
                 delays = self._retry_delays()
             self.counters["disconnects"] += 1
+            self.causes[cause] += 1
             wait_s = next(delays)
             log.warning(
                 "upstream.reconnect_scheduled",
@@ -353,3 +357,16 @@ class Upstream:
 
     def _retry_delays(self) -> Iterator[float]:
         return backoff_delays(self.config.retry_first_s, self.config.retry_cap_s)
+
+
+def _cause_of(error: Exception) -> str:
+    """A class of causes for the figures; the whole reason is in the log and in the state."""
+    for kind, cause in (
+        (ConversationBroken, "no_answer"),
+        (ConnectionClosed, "closed"),
+        (InvalidHandshake, "handshake"),
+        (TimeoutError, "timeout"),
+    ):
+        if isinstance(error, kind):
+            return cause
+    return "network"

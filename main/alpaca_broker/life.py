@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 import redis
 import structlog
 
-from ..utils.redis.config import backoff_delays
+from ..utils.redis.config import backoff_delays, is_passing
 from ..utils.redis.errors import Abandoned, Fenced, RedisUnavailable
+from ..utils.redis.order_memory import KEPT
 from ..utils.redis.ready import check_broker_redis
 from ..utils.redis.subscriber import RedisSubscriber
 from ..utils.tracebacks import plain_traceback
@@ -77,7 +78,7 @@ class Life:
     def _live(self) -> None:
         broker = self._broker
         try:
-            broker.parts = self._connect_redis()
+            broker.parts = self._first_connect_redis()
             self.heartbeat.start()
             while self._run_once():
                 broker.parts = None
@@ -98,6 +99,8 @@ class Life:
             self._fault(repr(error))
         finally:
             self._wind_up()
+            if not broker.order_record.close(0.5):
+                log.warning("order_record.not_closed")  # the disk does not answer
 
     def _fault(self, reason: str) -> None:
         """Say so until somebody stops us."""
@@ -168,15 +171,37 @@ class Life:
             except redis.RedisError as error:
                 log.warning("leadership.not_released", error=str(error))
 
+    def _first_connect_redis(self) -> Parts | None:
+        """Who forgot Redis is told at once. One that is frozen, busy or loading is waited for;
+        None when it is time to end."""
+        delays, told = backoff_delays(0.1, 0.5), ""
+        while not self._ending.is_set():
+            try:
+                return self._connect_redis()
+            except RedisUnavailable as error:
+                if not is_passing(error.cause):
+                    raise
+                if str(error) != told:
+                    log.warning("broker.waits_for_redis", error=str(error))
+                told = str(error)
+                self._ending.wait(next(delays))
+        return None
+
     def _connect_redis(self) -> Parts:
         parts = make_parts(
             self._config,
             self._broker.stream_changed,
             self._broker.upstream_lost,
             self._broker.following,
+            self._broker.order_memory,
+            self._broker.order_record,
         )
         secured = self._config.registration_secured
-        problems = check_broker_redis(parts.redis, parts.names, secured=secured)
+        try:
+            problems = check_broker_redis(parts.redis, parts.names, secured=secured)
+        except redis.RedisError as error:
+            parts.close()
+            raise RedisUnavailable(self._config.redis.address, error) from error
         if problems:
             parts.close()
             listed = "\n".join(f"  - {problem}" for problem in problems)
@@ -252,6 +277,7 @@ class Life:
         config, account = self._config, self._broker.account
         assert account is not None
         deadline = time.monotonic() + config.start_timeout_s
+        self._broker.order_record.open(parts.names, account.id)
         parts.reconciler.start()
         parts.recovery.start()
         streams = [parts.upstreams.open_market("stocks"), parts.upstreams.open_orders()]
@@ -266,8 +292,7 @@ class Life:
             return
         # Only now: a broker that Alpaca refuses must not take the epoch from one that runs.
         assert parts.leadership is not None
-        parts.publisher.open_epoch(parts.leadership.value)
-        load_ledger(parts.redis, parts.names, parts.ledger, parts.publisher.remember_order)
+        self._learn_what_was_told(parts)
         parts.order_desk = OrderDesk(account, parts.ledger, parts.assets.pair)
         registry, restored = self._restore_registrations(parts)
         parts.registration = RegistrationThread(
@@ -283,6 +308,22 @@ class Life:
         self._broker.start_update_publisher()
         parts.registration.start()
         parts.subscriber = self._listen(parts)
+
+    def _learn_what_was_told(self, parts: Parts) -> None:
+        """By this process and by others: what it remembers, its record, the order journals."""
+        assert parts.leadership is not None
+        record, publisher = self._broker.order_record, parts.publisher
+        recorded, _ = record.load()
+        # Before the epoch: a Redis that was emptied gets the order journals back with it.
+        publisher.remember_orders([*recorded, *publisher.remembered_orders()])
+        publisher.open_epoch(parts.leadership.value)
+        known = publisher.remembered_orders()
+        told = load_ledger(parts.redis, parts.names, parts.ledger, known)
+        publisher.remember_orders(told)
+        known_there = set(recorded)
+        for entry in told[-KEPT:]:
+            if entry not in known_there:
+                record.note(entry)
 
     def _still_leads(self, parts: Parts) -> bool:
         """Whether nobody took over while Alpaca was being reached (this process may have slept)."""

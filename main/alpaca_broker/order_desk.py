@@ -48,5 +48,4 @@ class OrderDesk:
                 self._ledger.note(update, recovered=True)
                 ready += order_messages(update, self._account, self._pair, "reconcile")
         self.counters["orders_reconciled"] += len(ready)
-        self._ledger.forget_ended()
         return ready

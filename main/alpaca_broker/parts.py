@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 import redis
 
 from ..utils.redis.constants import BusNames
+from ..utils.redis.order_memory import OrderMemory
 from ..utils.redis.publisher import RedisPublisher
 from ..utils.redis.subscriber import RedisSubscriber
 from .assets import AssetList
+from .bookmark import Bookmark
 from .broker_config import BrokerConfig
 from .connection import StreamState
 from .frame_buffer import FrameBuffer
@@ -25,6 +27,7 @@ from .market_clock import MarketClock
 from .order_buffer import OrderBuffer
 from .order_desk import OrderDesk
 from .order_ledger import OrderLedger
+from .order_record import OrderRecord
 from .price_desk import PriceDesk
 from .producers import Producer
 from .reconcile import Reconciler
@@ -86,13 +89,15 @@ def make_parts(
     on_state: Callable[[str, StreamState], None],
     on_lost: Callable[[str, int, str], None],
     following: Callable[[], Collection[str]],
+    order_memory: OrderMemory,
+    order_record: OrderRecord,
 ) -> Parts:
     """Connect to Redis, and wire everything that does not need Alpaca yet.
 
     Raises:
         RedisUnavailable: nobody answers there, or refuses us.
     """
-    publisher = RedisPublisher(config.redis, config.journal)
+    publisher = RedisPublisher(config.redis, config.journal, order_memory)
     client, names = config.redis.client(), publisher.names
     prices = FrameBuffer(
         fold_cause=lambda: "redis_unavailable" if publisher.trouble else "overload"
@@ -123,8 +128,7 @@ def make_parts(
             config.rest,
             orders,
             ledger.open_orders,
-            client,
-            names,
+            Bookmark(client, names, order_record),
             (clock.refresh, keeper.keep, assets.load_pairs),
             clock.alpaca_ns,
         ),

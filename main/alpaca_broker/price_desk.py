@@ -101,6 +101,7 @@ class PriceDesk:
     ) -> None:
         """`ask_refill` begins a refill, and says whether a `Refill` item will come of it."""
         self.counters: Counter[str] = Counter()
+        self.gaps: Counter[tuple[str, bool]] = Counter()  # by cause, and whether refilled
         self._translator, self._ask_refill, self._clock_s = translator, ask_refill, clock_s
         self._asks = 0
         self._early: list[BusMessage] = []
@@ -119,6 +120,7 @@ class PriceDesk:
             if isinstance(item, Frame):
                 self._sort(self._translator.read_frame(item), following, ready)
             elif isinstance(item, Folded):
+                self.gaps[item.cause, False] += len(item.lost.keys() | item.lost_quotes.keys())
                 self._sort(self._translator.read_folded(item), following, ready)
             elif isinstance(item, Break):
                 self._interrupt(item, following, ready)
@@ -268,6 +270,7 @@ class PriceDesk:
         self.counters["gaps"] += 1
         self.counters["refilled"] += len(trades)
         pause, data = interrupted.pause, interrupted.data
+        self.gaps[pause.cause, backfilled] += 1
         ready.append(_gap(GapMessage, symbol, pause, backfilled=backfilled))
         # Quotes and bars are not refilled: their own channels say so.
         if "quotes" in data:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import redis
 import structlog
 
 from ..utils.redis.constants import BusNames
-from ..utils.redis.messages import OrderMessage, decode_typed, parse_rfc3339, rfc3339
+from ..utils.redis.messages import OrderMessage, decode_typed, rfc3339
+from ..utils.redis.order_memory import OrderEntry
 from ..utils.tracebacks import plain_traceback
+from .bookmark import Bookmark, Reconciled
 from .order_buffer import OrderBuffer, Reconciliation
 from .order_ledger import OrderLedger
 from .rest import RestRefused, RestUnavailable, TradingRest
@@ -44,8 +46,7 @@ class Reconciler:
         rest: TradingRest,
         buffer: OrderBuffer,
         open_orders: Callable[[], set[str]],
-        client: redis.Redis,
-        names: BusNames,
+        bookmark: Bookmark,
         chores: Sequence[Callable[[], None]] = (),
         alpaca_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -55,8 +56,8 @@ class Reconciler:
         self._alpaca_ns = alpaca_ns
         self.counters: Counter[str] = Counter()
         self._rest, self._buffer, self._open_orders = rest, buffer, open_orders
-        self._client, self._names, self._chores = client, names, chores
-        self._since_ns = self._floor_ns = 0
+        self._bookmark, self._chores = bookmark, chores
+        self._reconciled = Reconciled()
         self._looked_up: set[str] = set()  # in the turns of one incomplete comparison
         self._live: tuple[int, int] | None = None  # (connection, since when)
         self._wake = threading.Condition()
@@ -65,7 +66,8 @@ class Reconciler:
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
-        self._since_ns = self._load_since()
+        """From where the last broker left off. Raises redis.RedisError."""
+        self._reconciled = self._bookmark.load()
         self._thread.start()
 
     def live(self, connection: int) -> None:
@@ -79,15 +81,12 @@ class Reconciler:
         """Everything of it is published: the next one begins from there."""
         if not reconciliation.complete:
             return  # the next turn goes on from the same moment
-        self._since_ns = reconciliation.asked_ns
+        self._reconciled = self._reconciled._replace(until_ns=reconciliation.asked_ns)
         self.save()
 
     def save(self) -> None:
-        """Keep in Redis up to where all is published; again, if Redis was emptied. Any thread."""
-        try:
-            self._client.set(self._names.BROKER_RECONCILED, rfc3339(self._since_ns))
-        except redis.RedisError as error:
-            log.warning("reconcile.moment_not_saved", error=str(error))
+        """Keep up to where all is published; again, if Redis was emptied. Any thread."""
+        self._bookmark.save(self._reconciled)
 
     def begin_stop(self) -> None:
         with self._wake:
@@ -144,9 +143,14 @@ class Reconciler:
 
     def _ask(self, connection: int, live_since_ns: int) -> Reconciliation:
         asked_ns = self._alpaca_ns()
-        if not self._since_ns:
-            self._since_ns = self._floor_ns = asked_ns  # the very first broker begins here
-        after = rfc3339(max(self._floor_ns, self._since_ns - int(OVERLAP_S * 1e9)))
+        if not self._reconciled.until_ns:
+            # The very first broker, or Redis was emptied and nobody knows: what happened since the
+            # last one ended must not be missed, and what it told as well is told twice.
+            begin_ns = asked_ns - int(OVERLAP_S * 1e9)
+            self._reconciled = Reconciled(begin_ns, begin_ns)
+            log.info("reconcile.begins", since=rfc3339(begin_ns))
+        until_ns, floor_ns = self._reconciled
+        after = rfc3339(max(floor_ns, until_ns - int(OVERLAP_S * 1e9)))
         fills: dict[str, list[dict[str, Any]]] = {}
         for fill in self._rest.fills(after):
             fills.setdefault(str(fill["order_id"]), []).append(fill)
@@ -183,41 +187,28 @@ class Reconciler:
         listed = self._rest.orders(None, status="open")
         return {str(order["id"]): order for order in listed if str(order["id"]) in older}
 
-    def _load_since(self) -> int:
-        """From where the last broker left off; 0 for the first one."""
-        saved: Any = self._client.get(self._names.BROKER_RECONCILED)
-        try:
-            return parse_rfc3339(saved.decode()) if saved else 0
-        except ValueError:
-            return 0
-
 
 def load_ledger(
-    client: redis.Redis,
-    names: BusNames,
-    ledger: OrderLedger,
-    remember: Callable[[bytes, bytes, bytes], None] = lambda *_: None,
-) -> int:
-    """Note all that the order journals hold; returns how many events that were.
-
-    `remember` gets each entry's key, id and body: should Redis lose them, they are written again.
-    """
-    count = 0
+    client: redis.Redis, names: BusNames, ledger: OrderLedger, known: Iterable[OrderEntry] = ()
+) -> list[OrderEntry]:
+    """Note all that the order journals hold, and what is `known` besides; returns all of it, the
+    oldest first."""
+    entries = {(journal, entry_id): body for journal, entry_id, body in known}
     for key in client.scan_iter(match=names.ORDER_LOG + "*", count=1_000, _type="stream"):
         start = "-"
         while True:
-            entries: Any = client.xrange(key, min=start, count=_PAGE)
-            for entry_id, fields in entries:
-                body = fields.get(b"m", b"")
-                message = decode_typed(body)
-                if isinstance(message, OrderMessage):
-                    note_published(ledger, message)
-                    remember(key, entry_id, body)
-                    count += 1
-            if len(entries) < _PAGE:
+            page: Any = client.xrange(key, min=start, count=_PAGE)
+            entries |= {(key, entry_id): fields.get(b"m", b"") for entry_id, fields in page}
+            if len(page) < _PAGE:
                 break
-            start = "(" + entries[-1][0].decode()
-    return count
+            start = "(" + page[-1][0].decode()
+    found = []
+    for (journal, entry_id), body in entries.items():
+        message = decode_typed(body)
+        if isinstance(message, OrderMessage):
+            note_published(ledger, message)
+            found.append((message.timestamp, (journal, entry_id, body)))
+    return [entry for _, entry in sorted(found)]
 
 
 def note_published(ledger: OrderLedger, message: OrderMessage) -> None:

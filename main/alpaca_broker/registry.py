@@ -81,6 +81,10 @@ class Registry:
     def holdings(self) -> list[Holding]:
         return [h for holders in self._holdings.values() for h in holders.values()]
 
+    def count(self) -> int:
+        """How many holdings there are. The one method that any thread may call."""
+        return sum(map(len, list(self._holdings.values())))
+
     def holders(self, ticker: str) -> int:
         return len(self._holdings.get(ticker, {}))
 

@@ -97,6 +97,10 @@ class RegistrationThread:
             self._wake.notify()
             return True
 
+    def figures(self) -> tuple[int, int]:
+        """How many requests wait, and how many registrations there are."""
+        return len(self._waiting), self._registry.count()
+
     def lost(self, symbol: str) -> None:
         """Alpaca no longer follows a ticker that it once accepted: later rounds ask again."""
         with self._wake:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import redis
@@ -55,6 +56,10 @@ class StatusDesk:
             and orders.state.state == "LIVE"
             and orders.sessions == self._reconciled_session
         )
+
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """What was found last of each market-data stream. Any thread may ask."""
+        return dict(self._verdicts)
 
     def judge_streams(self) -> bool:
         """LIVE, QUIET, LAGGING or MUTE; and mend what is mute. Whether a stream's state, or who is
@@ -173,7 +178,7 @@ class StatusDesk:
             market_open=parts.clock.is_open(),
             market_changes_ns=parts.clock.next_change_ns(),
             symbol_limit=broker.config.symbol_limit,
-            counters=self._counters(parts),
+            counters=self.counters(parts),
             journal={"max_per_ticker": parts.publisher.journal_bound},
         )
 
@@ -197,7 +202,8 @@ class StatusDesk:
             return None
         return round((translator.last_received_ns - translator.last_trade_ns) / 1e6, 1)
 
-    def _counters(self, parts: Parts) -> dict[str, int]:
+    def counters(self, parts: Parts) -> dict[str, int]:
+        """Everything that is counted, by name. Any thread may ask."""
         buffer = parts.prices.counters
         counters = {
             # Other threads count on: `dict` copies each counter in one step.

@@ -232,14 +232,16 @@ class Book:
         places: Mapping[str, tuple[int, int]] | None,
     ) -> None:
         later_seen: set[str] = set()  # orders of which a later event was seen
+        later_told: set[str] = set()  # orders of which a later event lies in a hole that was seen
         for happened in reversed(orders):
             counts.orders_expected += 1
             if self._saw(happened):
                 later_seen.add(happened.order_id)
             elif self._excused(happened, later_seen):
                 continue
-            elif places is not None and self._told(happened, places):
+            elif places is not None and self._told(happened, places, later_told):
                 counts.orders_signalled += 1
+                later_told.add(happened.order_id)
             else:
                 counts.orders_missing += 1
                 counts.remember(
@@ -258,15 +260,22 @@ class Book:
             )
         return any(event == happened.event for event, _ in recovered)
 
-    def _excused(self, happened: OrderHappened, later_seen: set[str]) -> bool:
+    def _excused(self, happened: OrderHappened, later: set[str]) -> bool:
         exact = happened.event in EXECUTIONS or happened.event in ENDS
-        return not exact and happened.order_id in later_seen
+        return not exact and happened.order_id in later
 
-    def _told(self, happened: OrderHappened, places: Mapping[str, tuple[int, int]]) -> bool:
+    def _told(
+        self,
+        happened: OrderHappened,
+        places: Mapping[str, tuple[int, int]],
+        later_told: set[str],
+    ) -> bool:
         what = "/".join((happened.order_id, happened.event, happened.filled))
         place = places.get(happened.event_id) or places.get(what)
-        if place is None:
-            return _covers(self._spans.get(happened.symbol, ()), happened.moment)
+        if place is None:  # nobody was told of it: REST does not tell of states that have passed
+            return self._excused(happened, later_told) or _covers(
+                self._spans.get(happened.symbol, ()), happened.moment
+            )
         return any(after < place < behind for after, behind in self._holes.get(happened.symbol, ()))
 
 

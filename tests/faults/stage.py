@@ -190,6 +190,7 @@ class Stage:
                 "ALPACA_TRADING_URL": f"http://127.0.0.1:{port['rest']}",
                 "ALPACA_SYMBOL_LIMIT": str(self.config.symbol_limit),
                 "LOG_FORMAT": "json",
+                "BROKER_STATE_DIR": str(self.folder / "state"),
             }
             | self.config.broker
             | environment,

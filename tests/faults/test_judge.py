@@ -215,5 +215,17 @@ def test_a_plain_readers_hole_tells_a_missing_order_event() -> None:
     assert orders_judged(*lines, hole).orders_missing == 1  # the library has no such excuse
 
 
+def test_a_passing_state_that_nobody_was_told_of_is_told_with_a_later_one_in_the_hole() -> None:
+    """The stream was down: REST told of the end only, and a plain reader was away at that moment."""
+    lines = [told(event) for event in EVENTS[:4]]
+    hole = Line(at=9 * SECOND, kind="hole", symbol="AAPL", after=(7, 4), epoch=7, seq=6)
+    places = {"o2/canceled/0": (7, 5)}
+    counts = orders_judged(*lines, hole, places=places)
+    assert (counts.orders_missing, counts.orders_signalled) == (0, 2)
+    both_published = places | {"e5": (7, 9)}
+    assert orders_judged(*lines, hole, places=both_published).orders_missing == 1
+    assert orders_judged(*lines, places=places).orders_missing == 2
+
+
 def _fields(line: Line) -> dict[str, object]:
     return {name: getattr(line, name) for name in line.__struct_fields__}

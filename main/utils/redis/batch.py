@@ -17,7 +17,6 @@ import msgspec
 from .config import pack_argument
 from .constants import BusNames
 from .messages import BarMessage, BarsGap, BusMessage, OrderMessage, QuoteMessage, QuotesGap
-from .order_memory import OrderMemory
 
 FUNCTION: Final = "tickerbus_publish_1"
 
@@ -47,7 +46,7 @@ class Batch:
 
     packed: bytes
     messages: int
-    orders: int = 0
+    orders: tuple[bytes, ...] = ()  # their journal's key, id and body, packed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,6 @@ class Packer:
 
     def __init__(self, names: BusNames, epoch: int, bounds: JournalBounds) -> None:
         self.epoch, self.bounds = epoch, bounds
-        self.order_memory = OrderMemory()
         self.seqs: defaultdict[str, int] = defaultdict(int)
         self._channel_seqs: defaultdict[str, int] = defaultdict(int)
         self._names = names
@@ -93,6 +91,7 @@ class Packer:
         journalled: list[bytes] = []
         unlogged: list[bytes] = []
         order_keys: list[bytes] = []
+        order_entries: list[bytes] = []
         keys: list[bytes] = []
         # An order that waits in this batch overtakes its prices, so it has to be numbered first.
         for message in messages:
@@ -101,7 +100,7 @@ class Packer:
                 entry = self._pack_entry(message, route)
                 orders.append(entry)
                 order_keys.append(route.log + route.order_log)
-                self.order_memory.remember(route.order_log, entry[len(route.channel) :])
+                order_entries.append(route.order_log + entry[len(route.channel) :])
         for message in messages:
             kind = type(message)
             if kind in _UNLOGGED:
@@ -110,7 +109,8 @@ class Packer:
                 route = self._routes[message.symbol]
                 journalled.append(self._pack_entry(message, route))
                 keys.append(route.log)
-        return self._pack_call(order_keys + keys, orders, journalled, unlogged)
+        call = self._pack_call(order_keys + keys, orders, journalled, unlogged)
+        return Batch(packed=call, messages=len(messages), orders=tuple(order_entries))
 
     def _pack_entry(self, message: BusMessage, route: _Route) -> bytes:
         symbol = message.symbol
@@ -145,7 +145,7 @@ class Packer:
         orders: list[bytes],
         journalled: list[bytes],
         unlogged: list[bytes],
-    ) -> Batch:
+    ) -> bytes:
         self._batches += 1
         settings = (
             self.epoch,
@@ -158,7 +158,7 @@ class Packer:
         number_of_keys = 2 + len(orders) + len(keys)
         entries = len(orders) + len(journalled)
         arguments = 3 + number_of_keys + len(settings) + 3 * entries + 2 * len(unlogged)
-        packed = b"".join(
+        return b"".join(
             (
                 b"*%d\r\n" % arguments,
                 pack_argument("FCALL") + pack_argument(FUNCTION) + pack_argument(number_of_keys),
@@ -170,7 +170,6 @@ class Packer:
                 *unlogged,
             )
         )
-        return Batch(packed=packed, messages=entries + len(unlogged), orders=len(orders))
 
     def _route(self, symbol: str) -> None:
         names = self._names

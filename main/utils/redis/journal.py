@@ -14,7 +14,7 @@ from .constants import BusNames
 from .entries import read_journal_entry
 from .errors import RedisUnavailable
 from .gap_tracker import BEGINNING, Entry, Loss, Place, plan_refill
-from .messages import PriceMessage
+from .messages import OrderMessage, PriceMessage
 from .start import Start, sortable_time
 
 log: Final = structlog.get_logger("tickerbus.subscriber")
@@ -62,7 +62,8 @@ class Journal:
         """Up to about `limit` messages after `place`, from both journals.
 
         Raises:
-            RedisUnavailable: it could not be read now.
+            RedisUnavailable: it could not be read now, or Redis was emptied and the broker is still
+                to write the order journals again: what they lack is not lost yet.
         """
         log_key, order_key = self._names.ticker_log(symbol), self._names.order_log(symbol)
         # From `place` itself: if the journal still has it, nothing after it was trimmed.
@@ -71,7 +72,8 @@ class Journal:
         orders: list[Entry] = []
         if not (anchored := self._is_anchored(place, found, log_key)):
             # Orders first: one that is written between the two reads then is in the log too.
-            orders, found = self._read(("XRANGE", order_key, f"({place}", "+"), read_log)
+            read_orders = ("XRANGE", order_key, f"({place}", "+")
+            orders, found = self._read_if_whole(read_orders, read_log)
             anchored = self._is_anchored(place, found, log_key)
         return Refill(plan_refill(place, anchored, found, orders, left), len(found) <= limit)
 
@@ -124,6 +126,12 @@ class Journal:
             end = f"({entries[-1].place}"
         return None
 
+    def orders(self, symbol: str) -> Iterator[OrderMessage]:
+        """The ticker's order messages of the last days, oldest first."""
+        for entry in self._pages(self._names.order_log(symbol)):
+            if isinstance(entry.message, OrderMessage):
+                yield entry.message
+
     def _find_since(self, symbol: str, timestamp: str) -> Found:
         """Journals are in the order of publication: a refilled trade may have an older time."""
         wanted = sortable_time(timestamp)
@@ -169,6 +177,17 @@ class Journal:
     def _read(self, *commands: tuple[str | int, ...]) -> list[list[Entry]]:
         """The entries of each read. What we may not read, or is no journal, counts as empty."""
         replies = self._ask(*commands)
+        return [
+            self._entries(str(command[1]), reply)
+            for command, reply in zip(commands, replies, strict=True)
+        ]
+
+    def _read_if_whole(self, *commands: tuple[str | int, ...]) -> list[list[Entry]]:
+        """The same. The broker writes its epoch last: without one the journals are not whole."""
+        epoch = ("GET", self._names.BROKER_EPOCH)
+        before, *replies, after = self._ask(epoch, *commands, epoch)
+        if before is None or after is None:
+            raise RedisUnavailable(self._config.address, "it is empty: no broker has opened it yet")
         return [
             self._entries(str(command[1]), reply)
             for command, reply in zip(commands, replies, strict=True)

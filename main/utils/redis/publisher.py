@@ -19,6 +19,7 @@ from typing import Any, Final
 import hiredis
 import structlog
 
+from ..figures import BATCH_BOUNDS, Histogram
 from .batch import Batch, JournalBounds, Packer
 from .config import (
     CONNECTION_FAULTS,
@@ -26,7 +27,6 @@ from .config import (
     Wire,
     backoff_delays,
     is_elsewhere,
-    pack_argument,
     pack_command,
 )
 from .constants import BusNames
@@ -34,6 +34,7 @@ from .errors import Abandoned, Fenced, IllegalUse, NotPermitted, RedisUnavailabl
 from .fair_lock import FairLock
 from .functions import function_library
 from .messages import BusMessage, encode, now_rfc3339
+from .order_memory import OrderEntry, OrderMemory
 from .replicas import REPLICATED_WITHIN_MS, ReplicaWatch
 
 log: Final = structlog.get_logger("tickerbus.publisher")
@@ -51,8 +52,13 @@ class RedisPublisher:
     `publish_batch` are the broker's: the numbered path for ticker messages.
     """
 
-    def __init__(self, config: RedisConfig, bounds: JournalBounds | None = None) -> None:
-        """Connect, and verify that Redis answers.
+    def __init__(
+        self,
+        config: RedisConfig,
+        bounds: JournalBounds | None = None,
+        order_memory: OrderMemory | None = None,
+    ) -> None:
+        """Connect, and verify that Redis answers. `order_memory` may come from an earlier run.
 
         Raises:
             RedisUnavailable: nobody answers there, or refuses us.
@@ -60,8 +66,13 @@ class RedisPublisher:
         self.names = BusNames(config.bus_prefix)
         self.counters: Counter[str] = Counter()
         self.trouble: str | None = None  # why Redis is not taking our batches, while it is not
+        self.errors: Counter[str] = Counter()  # of Redis, in a word each
+        self.batch_sizes, self.round_trips = Histogram(BATCH_BOUNDS), Histogram()
+        self.bytes_sent = 0
+        self._packed_s = 0.0
         self._config, self._bounds = config, bounds or JournalBounds()
         self._lock = FairLock()
+        self._order_memory = OrderMemory() if order_memory is None else order_memory
         self._packer: Packer | None = None
         self._pending: Batch | None = None
         self._reply_owed = False  # the pending batch is sent, and nobody has read its reply yet
@@ -139,6 +150,8 @@ class RedisPublisher:
         now_ms = time.time_ns() // 1_000_000
         with self._lock:
             self._load_function()
+            if self._must_call("GET", self.names.BROKER_EPOCH) is None:
+                self._write_orders_again()
             opened = self._must_call("FCALL", OPEN_EPOCH, len(keys), *keys, now_ms, leader)
             if opened is None:
                 raise Fenced(self.epoch, "another process leads")
@@ -197,17 +210,21 @@ class RedisPublisher:
                     raise IllegalUse("publish_batch before open_epoch: no number can be given")
                 self._flush()
                 self._pending = self._packer.pack(messages[start : start + MAX_BATCH_MESSAGES])
+                self._packed_s = time.perf_counter()
                 self._send_pending()
         if not more:
             with self._lock:
                 self._flush()
 
-    def remember_order(self, order_log: bytes, entry_id: bytes, body: bytes) -> None:
-        """An entry of an earlier run's order journal, to be written again if Redis loses it."""
+    def remember_orders(self, entries: Sequence[OrderEntry]) -> None:
+        """All that is known of earlier runs, the oldest first: written again if Redis loses it."""
         with self._lock:
-            if self._packer is not None:
-                packed = pack_argument(entry_id) + pack_argument(body)
-                self._packer.order_memory.remember(pack_argument(order_log), packed)
+            self._order_memory.replace(entries)
+
+    def remembered_orders(self) -> list[OrderEntry]:
+        """The last entries of the order journals, as they are known here."""
+        with self._lock:
+            return self._order_memory.entries()
 
     def restore_epoch(self) -> None:
         """Write the epoch again after Redis was emptied, unless another run has its own there.
@@ -295,7 +312,7 @@ class RedisPublisher:
             self._drop_wire()  # promoted or demoted meanwhile? Ask again who is the primary
             raise RedisUnavailable(self._config.address, f"no replica has the orders: {replicas}")
         if not replicas:
-            self.counters["orders_without_replica"] += batch.orders
+            self.counters["orders_without_replica"] += len(batch.orders)
 
     def _confirm(self, batch: Batch, done: int) -> None:
         assert done == batch.messages, f"Redis did {done} of {batch.messages} messages"
@@ -303,8 +320,13 @@ class RedisPublisher:
             log.info("redis.batches_flow_again", address=self._config.address)
         self.trouble = None
         self._pending = None
+        for packed in batch.orders:
+            self._order_memory.remember_packed(packed)
         self.counters["messages"] += batch.messages
         self.counters["batches"] += 1
+        self.bytes_sent += len(batch.packed)
+        self.batch_sizes.observe(batch.messages)
+        self.round_trips.observe(time.perf_counter() - self._packed_s)
 
     def _repair(self, reply: Any) -> str | None:
         """Mend what stopped the batch. Returns what to wait for, or None to send again at once."""
@@ -332,13 +354,17 @@ class RedisPublisher:
             self._take_empty_redis()
 
     def _take_empty_redis(self) -> None:
-        """Write the epoch again, unless another run was first; and the orders that are known."""
-        if self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX") is None:
+        """Write the orders that are known; and then the epoch, unless another run was first: who
+        sees an epoch may conclude that what the journals lack is lost."""
+        if self._must_call("GET", self.names.BROKER_EPOCH) is not None:
             return
-        assert self._packer is not None
-        memory = self._packer.order_memory
-        log.warning("redis.came_back_empty", address=self._config.address, orders=len(memory))
-        for packed, replies in memory.writes(self._bounds.order_days * 86_400):
+        known = len(self._order_memory)
+        log.warning("redis.came_back_empty", address=self._config.address, orders=known)
+        self._write_orders_again()
+        self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX")
+
+    def _write_orders_again(self) -> None:
+        for packed, replies in self._order_memory.writes(self._bounds.order_days * 86_400):
             # What is there already is refused, which is as good.
             self._exchange(packed, replies)
 
@@ -362,6 +388,7 @@ class RedisPublisher:
 
     def _note_trouble(self, trouble: str, batch: Batch) -> None:
         self.counters["batch_retries"] += 1
+        self.errors[_word_of(trouble)] += 1
         if trouble != self.trouble:
             log.warning("redis.batch_waits", error=trouble, messages=batch.messages)
         self.trouble = trouble
@@ -426,3 +453,9 @@ def _enveloped(message: object, sender: str | None) -> object:
         "timestamp": now_rfc3339(),
     }
     return envelope
+
+
+def _word_of(trouble: str) -> str:
+    """Redis's own word for an error (oom, readonly, …), for the figures; "unavailable" if none."""
+    words = (word for word in trouble.split() if word.isalpha() and word.isupper())
+    return next((word.lower() for word in words if len(word) > 2), "unavailable")

@@ -72,7 +72,9 @@ def test_the_orders_of_earlier_runs_that_were_loaded_are_written_again_too(
         first.publish_batch([order(1), order(2)])
     with RedisPublisher(redis_config) as second:
         second.open_epoch()
-        assert load_ledger(client, second.names, ledger, second.remember_order) == 2
+        told = load_ledger(client, second.names, ledger)
+        assert len(told) == 2
+        second.remember_orders(told)
         second.publish_batch([order(3)])
         before = client.xrange("ORDER_LOG_AAPL")
         client.flushall()
@@ -110,13 +112,17 @@ def test_an_order_in_the_batch_that_finds_redis_empty_is_there_once(
     client.close()
 
 
-def test_it_remembers_only_so_many() -> None:
-    memory = OrderMemory(kept=2)
-    for number in range(5):
-        body = b'{"n":%d}' % number
-        memory.remember(b"$1\r\nL\r\n", b"$3\r\n7-%d\r\n$%d\r\n%b\r\n" % (number, len(body), body))
+def test_it_remembers_only_so_many_and_writes_each_journal_in_its_order() -> None:
+    told: list[bytes] = []
+    memory = OrderMemory(kept=2, on_new=lambda entry: told.append(entry[1]))
+    for number in (8, 9, 10, 11):
+        memory.remember(b"L", b"7-%d" % number, b'{"n":%d}' % number)
+        memory.remember(b"L", b"7-%d" % number, b'{"n":%d}' % number)
+    memory.replace(memory.entries()[::-1])
     ((packed, replies),) = memory.writes(60)
     assert (len(memory), replies) == (2, 3)
+    first, second = packed.index(b"$4\r\n7-10\r\n$1\r\nm\r\n$8"), packed.index(b"7-11")
+    assert first < second
     assert packed.count(b"XADD") == 2
-    assert b'$3\r\n7-4\r\n$1\r\nm\r\n$7\r\n{"n":4}\r\n' in packed
     assert packed.endswith(b"*3\r\n$6\r\nEXPIRE\r\n$1\r\nL\r\n$2\r\n60\r\n")
+    assert told == [b"7-8", b"7-9", b"7-10", b"7-11"]

@@ -1,0 +1,145 @@
+"""Pure: which events of which orders were told already, so that each is told once.
+
+Alpaca's stream may repeat itself, REST tells again what the stream told, and a broker that lost its
+memory tells again what the last one told. An event that carries an id of its own is known by that;
+an execution that REST told by its order and the quantity filled up to it; any other event by its
+order and its name. The broker asks before it publishes, a reader before it hands over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, TypeAlias, TypeVar
+
+# Alpaca's own message: `event` and `order`, and whatever else it tells of the event.
+Update: TypeAlias = Mapping[str, Any]
+T = TypeVar("T")
+
+EXECUTIONS: Final = frozenset({"fill", "partial_fill"})
+ENDS: Final = frozenset({"fill", "canceled", "expired", "rejected", "replaced"})
+NO_ORDER: Final = ""  # what an update without an order is noted under
+_IDS: Final = ("event_id", "execution_id", "activity_id")
+_IDS_PER_ORDER: Final = 4
+
+
+@dataclass(slots=True)
+class Told:
+    """What was told of one order. Tuples: they are short, and there are many."""
+
+    events: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()  # cumulative quantities of its executions
+    recovered: tuple[tuple[str, str], ...] = ()  # (event, cumulative quantity)
+    quantity: Decimal = Decimal(0)  # the sum of its executions
+    ended: bool = False
+
+
+class ToldOrders:
+    """A memory of `keep` orders: those that ended go first. One thread at a time uses it."""
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._orders: dict[str, Told] = {}
+        self._ids: dict[int, None] = {}  # hashes, in order of arrival: a third of their size
+
+    def __len__(self) -> int:
+        return len(self._orders)
+
+    def of(self, order_id: str) -> Told:
+        """What was told of an order; an empty one if nothing was."""
+        return self._orders.get(order_id) or Told()
+
+    def open_orders(self) -> set[str]:
+        """Orders of which something was told, but not yet their end."""
+        orders = list(self._orders.items())  # another thread may ask: a copy in one step
+        return {order_id for order_id, told in orders if order_id and not told.ended}
+
+    def note(self, update: Update, *, recovered: bool) -> None:
+        """Remember an event as told. What is told on several channels may be noted for each."""
+        order_id, event, cumulative = identity(update)
+        told = self._orders.get(order_id)
+        if told is None:
+            told = self._orders[order_id] = Told()
+        ids = _ids(update)
+        again = any(each in self._ids for each in ids) or (
+            recovered and (event, cumulative) in told.recovered
+        )
+        told.events = _with(told.events, event)
+        if event in EXECUTIONS:
+            told.filled = _with(told.filled, cumulative)
+            if not again:
+                told.quantity += decimal(update.get("qty"))
+        if recovered:
+            told.recovered = _with(told.recovered, (event, cumulative))
+        told.ended = told.ended or event in ENDS
+        self._ids.update(dict.fromkeys(ids))
+        if len(self._orders) > self._keep + self._keep // 4:
+            self._forget()
+
+    def is_new(self, update: Update, *, recovered: bool) -> bool:
+        """Whether an event was not told yet. `recovered`: REST tells it, not the stream."""
+        if any(each in self._ids for each in _ids(update)):
+            return False
+        order_id, event, cumulative = identity(update)
+        told = self._orders.get(order_id)
+        if told is None or order_id == NO_ORDER:
+            return True
+        if recovered:
+            return self._is_new_to_rest(told, update, event, cumulative)
+        if event not in EXECUTIONS:
+            return (event, cumulative) not in told.recovered
+        if update.get("execution_id"):
+            # A new execution, even where its order's snapshot runs ahead to the next one's sum.
+            return not any((execution, cumulative) in told.recovered for execution in EXECUTIONS)
+        return cumulative not in told.filled
+
+    def _is_new_to_rest(self, told: Told, update: Update, event: str, cumulative: str) -> bool:
+        if event not in EXECUTIONS:
+            return event not in told.events
+        filled = decimal(update["order"].get("filled_qty"))
+        return cumulative not in told.filled and not 0 < filled <= told.quantity
+
+    def _forget(self) -> None:
+        """The oldest ended orders go; of open ones, only when there are twice too many."""
+        surplus = len(self._orders) - self._keep
+        ended = [order_id for order_id, told in self._orders.items() if told.ended]
+        for order_id in ended[:surplus]:
+            del self._orders[order_id]
+        for order_id in list(self._orders)[: max(0, len(self._orders) - 2 * self._keep)]:
+            del self._orders[order_id]
+        for each in list(self._ids)[: max(0, len(self._ids) - _IDS_PER_ORDER * self._keep)]:
+            del self._ids[each]
+
+
+def identity(update: Update) -> tuple[str, str, str]:
+    """(order id, event, quantity filled up to it)."""
+    order = update.get("order")
+    order = order if isinstance(order, dict) else {}
+    cumulative = update.get("cum_qty", order.get("filled_qty"))
+    order_id = str(order.get("id") or NO_ORDER)
+    return order_id, str(update.get("event")), quantity(cumulative)
+
+
+def decimal(text: object) -> Decimal:
+    """A quantity as a number; 0 for what is none."""
+    try:
+        return Decimal(str(text))
+    except InvalidOperation:
+        return Decimal(0)
+
+
+def quantity(text: object) -> str:
+    """A quantity in one spelling: "1", "1.0" and "1.00" are the same."""
+    try:
+        return f"{Decimal(str(text)).normalize():f}"
+    except InvalidOperation:
+        return str(text)
+
+
+def _with(known: tuple[T, ...], one: T) -> tuple[T, ...]:
+    return known if one in known else (*known, one)
+
+
+def _ids(update: Update) -> list[int]:
+    return [hash(str(update[key])) for key in _IDS if update.get(key)]
