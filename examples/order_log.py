@@ -9,11 +9,9 @@ ends it.
 """
 
 import argparse
-import contextlib
 import os
-import threading
 
-from tickerbus import LeaseKeeper, OrderMessage, RedisConfig, RedisSubscriber, RegistrationClient
+from tickerbus import OrderMessage, TickerClient
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("tickers", nargs="+")
@@ -22,9 +20,7 @@ parser.add_argument("--seconds", type=float, help="end by itself after this long
 args = parser.parse_args()
 
 
-def log(message: object) -> None:
-    if not isinstance(message, OrderMessage):
-        return
+def log(message: OrderMessage) -> None:
     order = message.order_data
     if args.client_id and not order["client_order_id"].startswith(f"{args.client_id}:"):
         return
@@ -36,16 +32,6 @@ def log(message: object) -> None:
     )
 
 
-config = RedisConfig.from_env()
-with (
-    RedisSubscriber(config) as bus,
-    RegistrationClient(config, f"order-log-{os.getpid()}") as client,
-):
-    for ticker in args.tickers:
-        bus.subscribe(bus.names.get_ticker_channel(ticker), log)
-    bus.start_listening()
-    lease = LeaseKeeper(client, args.tickers, lease_s=60, on_rejected=print)
-    lease.start()
-    with contextlib.suppress(KeyboardInterrupt):
-        threading.Event().wait(args.seconds)
-    lease.stop()
+with TickerClient.from_env(client_id=f"order-log-{os.getpid()}") as client:
+    client.on(*args.tickers, order=log, orders="all")
+    client.run(args.seconds)

@@ -1,52 +1,33 @@
-"""Print a ticker's trades, and the account's orders in it, as they happen.
+"""Print tickers' trades, and the account's orders in them, as they happen.
 
-    python examples/print_ticker.py AAPL
-    REDIS_HOST=10.0.0.5 python examples/print_ticker.py AAPL --seconds 30
+    python examples/print_ticker.py AAPL MSFT
+    REDIS_HOST=10.0.0.5 python examples/print_ticker.py AAPL
 
 Needs a running broker: `make demo`, `tickerbus up` or `tickerbus broker`. Ctrl-C ends it.
 """
 
-import argparse
 import contextlib
 import os
-import threading
+import sys
 
-from tickerbus import (
-    LeaseKeeper,
-    OrderMessage,
-    PriceMessage,
-    RedisConfig,
-    RedisSubscriber,
-    RegistrationClient,
-)
+from tickerbus import OrderMessage, PriceMessage, RegistrationRejected, TickerClient
 
+tickers = sys.argv[1:] or ["AAPL"]
 
-def show(message: object) -> None:
-    match message:
-        case PriceMessage():
-            mark = "" if message.last_eligible else "  (does not set the last price)"
-            text = f"{message.price:10.2f} x {message.volume:g}{mark}"
-        case OrderMessage(event=event, order_data=order):
-            text = f"{event}: {order['side']} {order['qty']} {order['client_order_id']}"
-        case _:
-            text = str(message)  # a gap, a halt, a correction
-    print(message.timestamp, message.symbol, text, flush=True)
-
-
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("ticker")
-parser.add_argument("--seconds", type=float, help="end by itself after this long")
-args = parser.parse_args()
-
-config = RedisConfig.from_env()
 with (
-    RedisSubscriber(config) as bus,
-    RegistrationClient(config, f"print-ticker-{os.getpid()}") as client,
+    contextlib.suppress(KeyboardInterrupt),
+    TickerClient.from_env(client_id=f"print-ticker-{os.getpid()}") as client,
 ):
-    bus.subscribe(bus.names.get_ticker_channel(args.ticker), show)
-    bus.start_listening()
-    lease = LeaseKeeper(client, [args.ticker], lease_s=60, on_rejected=print)
-    lease.start()
-    with contextlib.suppress(KeyboardInterrupt):
-        threading.Event().wait(args.seconds)
-    lease.stop()
+    try:
+        for message in client.follow(*tickers, orders="all"):
+            match message:
+                case PriceMessage(_, price, volume):
+                    mark = "" if message.last_eligible else "  (does not set the last price)"
+                    text = f"{price:10.2f} x {volume:g}{mark}"
+                case OrderMessage(_, event, order):
+                    text = f"{event}: {order['side']} {order['qty']} {order['client_order_id']}"
+                case _:
+                    text = str(message)  # a gap, a halt, a correction
+            print(message.timestamp, message.symbol, text, flush=True)
+    except RegistrationRejected as rejection:
+        sys.exit(str(rejection))

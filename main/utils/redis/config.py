@@ -234,6 +234,20 @@ class Wire:
         self._connection.disconnect()
 
 
+def is_passing(error: BaseException | str | None) -> bool:
+    """Whether somebody is there who could not answer just now. A refused connection, an unknown
+    name or a wrong password will be the same in a second."""
+    while isinstance(error, BaseException):
+        if isinstance(error, redis.AuthenticationError):
+            return False
+        if isinstance(error, redis.TimeoutError | redis.BusyLoadingError):
+            return True
+        if isinstance(error, TimeoutError | ConnectionResetError | BrokenPipeError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def is_elsewhere(config: RedisConfig, wire: Wire | None) -> bool:
     """Whether the Sentinels name another primary than the one that `wire` is connected to.
 

@@ -7,11 +7,14 @@ from typing import Final
 
 import structlog
 
+from ..told_orders import ToldOrders
 from .gap_tracker import UNTIMELY, Entry, Loss, Numbered, end_of_loss
-from .messages import GapMessage, now_rfc3339
+from .messages import GapMessage, OrderMessage, now_rfc3339
 from .outlet import Decode, Outlet, Undecoded
 
 log: Final = structlog.get_logger("tickerbus.subscriber")
+
+_KEPT_ORDERS: Final = 5_000  # of one ticker, and one handler
 
 
 class Delivery:
@@ -30,9 +33,24 @@ class Delivery:
         self.last: Numbered | None = None  # the last message handed over that tells a time
         self.asked_since: str | None = None  # a late joiner asked for more than the journal has
         self._counters = counters
+        self._told = ToldOrders(_KEPT_ORDERS)
+
+    def is_new_order(self, message: OrderMessage) -> bool:
+        """Whether the handler lacks this order event. A broker whose memory was lost with Redis
+        tells again what the last one told, under other numbers. A new one is taken as told."""
+        update = {**message.update, "event": message.event, "order": message.order_data}
+        recovered = message.source == "reconcile"
+        is_new = self._told.is_new(update, recovered=recovered)
+        if is_new:
+            self._told.note(update, recovered=recovered)
+        else:
+            self._counters["order_repeats_dropped"] += 1
+        return is_new
 
     def hand_over(self, entry: Entry) -> None:
         """The next message."""
+        if type(entry.message) is OrderMessage and not self.is_new_order(entry.message):
+            return
         if self.asked_since is not None:
             self._tell(Loss(None, end_of_loss([entry])), entry.numbers.epoch, "journal_expired")
         if self.last is None or type(entry.message) not in UNTIMELY:

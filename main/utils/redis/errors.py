@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .messages import RegistrationReply
+
 
 class BusError(Exception):
     """The root of the bus's errors. `retry` says whether the same call may succeed later."""
@@ -18,6 +24,16 @@ class InvalidTicker(BusError, ValueError):
             f"did you mean {suggestion}?" if suggestion else "expected e.g. AAPL, BRK.B or BTC/USD"
         )
         super().__init__(f"{str(ticker)[:40]!r} is not a ticker: {hint}")
+
+
+class InvalidClientId(BusError, ValueError):
+    """A name that no client can have."""
+
+    def __init__(self, client_id: object) -> None:
+        self.client_id = client_id
+        super().__init__(
+            f"{str(client_id)[:40]!r} is not a client_id: 1 to 64 letters, digits and _ @ . -"
+        )
 
 
 class RedisUnavailable(BusError):
@@ -68,3 +84,22 @@ class NotPermitted(RedisUnavailable):
         super().__init__(address, cause)
         self.channel = channel
         self.args = (f"Redis at {address} refuses {channel}: {cause}",)
+
+
+class RegistrationRejected(BusError):
+    """The broker will not follow a ticker for this client. `reason` is the broker's own word.
+
+    With several tickers at once `replies` holds them all; `ticker`, `reason` and `detail` are the
+    first one's.
+    """
+
+    def __init__(self, replies: Sequence[RegistrationReply]) -> None:
+        self.replies = tuple(replies)
+        first = self.replies[0]
+        self.ticker, self.reason, self.detail = first.ticker, first.reason, first.detail
+        super().__init__("; ".join(map(_rejection, self.replies)))
+
+
+def _rejection(reply: RegistrationReply) -> str:
+    detail = f": {reply.detail}" if reply.detail else ""
+    return f"{reply.ticker} is not followed, {reply.reason}{detail}"

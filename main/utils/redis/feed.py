@@ -93,6 +93,11 @@ class Feed:
     def live(self) -> bool:
         return self.state is FeedState.LIVE
 
+    @property
+    def settled(self) -> bool:
+        """Whether it lacks nothing, or nobody makes the room that it waits for."""
+        return self.live or (self.state is FeedState.BEHIND and not self.outlet.has_worker)
+
     def place_at(self, place: Place | None, asked_since: str | None) -> None:
         """Begin after `place`; None: the journal is empty, whatever comes is new."""
         self.placed = True

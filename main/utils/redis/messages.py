@@ -25,7 +25,7 @@ class _Matchable(msgspec.StructMeta):
     a message names one itself, in `__match_args__`."""
 
     @property
-    def __match_args__(cls) -> tuple[str, ...]:  # type: ignore[override]
+    def __match_args__(cls) -> tuple[str, ...]:  # type: ignore[override]  # noqa: N805
         own = (base.__dict__.get("__match_args__") for base in cls.__mro__)
         return next((named for named in own if isinstance(named, tuple)), ())
 

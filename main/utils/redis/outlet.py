@@ -76,6 +76,8 @@ class Outlet:
     The bound is checked before a read is staged, so the queue may exceed `capacity` by one read.
     """
 
+    has_worker = True  # that empties the queue whatever happens
+
     def __init__(
         self,
         handler: Handler,

@@ -39,7 +39,7 @@ def check_broker_redis(client: redis.Redis, names: BusNames, *, secured: bool = 
     """
     return [
         *_server_problems(client, writes=True),
-        *_right_problems(client, "the broker", _broker_needs(names, secured)),
+        *broker_right_problems(client, names, secured=secured),
     ]
 
 
@@ -51,8 +51,24 @@ def check_reader_redis(client: redis.Redis, names: BusNames) -> list[str]:
     """
     return [
         *_server_problems(client, writes=False),
-        *_right_problems(client, "a subscriber", _reader_needs(names)),
+        *reader_right_problems(client, names),
     ]
+
+
+def broker_right_problems(
+    client: redis.Redis, names: BusNames, *, secured: bool = False
+) -> list[str]:
+    """What this user may not do and the broker has to; empty if it may do everything.
+
+    Raises:
+        redis.ConnectionError, redis.TimeoutError: Redis does not answer.
+    """
+    return _right_problems(client, "the broker", _broker_needs(names, secured))
+
+
+def reader_right_problems(client: redis.Redis, names: BusNames) -> list[str]:
+    """The same for a subscriber that follows tickers."""
+    return _right_problems(client, "a subscriber", _reader_needs(names))
 
 
 # -- the server

@@ -65,7 +65,7 @@ class Refiller:
         deadline = time.monotonic() + timeout_s
         while not self._trouble and time.monotonic() < deadline:
             with self._board.lock:
-                if all(feed.live for feed in self._board.feeds()):
+                if all(feed.settled for feed in self._board.feeds()):
                     return True
             time.sleep(0.002)
         return False

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Literal, cast
 
@@ -25,6 +26,9 @@ ASK_AGAIN_S: Final = 0.25  # while nobody listens
 SILENCE_S: Final = 1.5  # after so long without a reply it is asked again
 UNREGISTER_S: Final = 2.0  # how long a keeper that ends waits for an answer
 RETRY_S: Final = 2.0  # how soon a keeper repeats a renewal that nobody answered
+
+PASSING_RETRY_S: Final = 5.0
+PASSING_REASONS: Final = frozenset({"rate_limited", "upstream_unavailable"})  # worth asking again
 
 DataKind = Literal["trades", "quotes", "bars"]
 
@@ -48,11 +52,17 @@ class RegistrationClient:
     """Registers and unregisters tickers, and waits for the broker's replies. Any thread may call.
 
     `client_id=None` is anonymous: all anonymous clients count as one holder, without a lease.
-    With `secured` it asks on its own channel, `BROKER_REGISTRATION.<client_id>`.
+    With `secured` it asks on its own channel, `BROKER_REGISTRATION.<client_id>`. A `subscriber`
+    that listens already may hear the replies, and stays open; otherwise it has its own.
     """
 
     def __init__(
-        self, config: RedisConfig, client_id: str | None, *, secured: bool = False
+        self,
+        config: RedisConfig,
+        client_id: str | None,
+        *,
+        secured: bool = False,
+        subscriber: RedisSubscriber | None = None,
     ) -> None:
         """Connect, and listen for replies.
 
@@ -63,7 +73,8 @@ class RegistrationClient:
         if secured and client_id is None:
             raise ValueError("secured registration needs a client_id")
         self.client_id = client_id
-        self.subscriber = RedisSubscriber(config)
+        self._shares_subscriber = subscriber is not None
+        self.subscriber = subscriber or RedisSubscriber(config)
         self._publisher = RedisPublisher(config)
         names = self._publisher.names
         self._channel = (
@@ -75,9 +86,10 @@ class RegistrationClient:
         self._replies: dict[str, RegistrationReply | None] = {}
         self._interrupts = 0
         # Subscribed before the first request, so no reply can be missed.
-        self.subscriber.subscribe(names.BROKER_REGISTRATION_REPLIES, self._on_reply)
         try:
-            self.subscriber.start_listening()
+            self.subscriber.subscribe(names.BROKER_REGISTRATION_REPLIES, self._on_reply)
+            if not self._shares_subscriber:
+                self.subscriber.start_listening()
         except BaseException:
             self.close()
             raise
@@ -96,7 +108,11 @@ class RegistrationClient:
     def close(self) -> None:
         """Close the connections. What is registered stays until its lease ends."""
         self.interrupt()
-        self.subscriber.close()
+        if self._shares_subscriber:
+            replies = self.subscriber.names.BROKER_REGISTRATION_REPLIES
+            self.subscriber.unsubscribe(replies, self._on_reply)
+        else:
+            self.subscriber.close()
         self._publisher.close()
 
     def register(
@@ -211,30 +227,71 @@ class RegistrationClient:
                 self._answered.notify_all()
 
 
+@dataclass(kw_only=True)
+class _Lease:
+    """One ticker that is kept."""
+
+    data: tuple[DataKind, ...] | None
+    due: float = 0.0  # when it is to be renewed, on the monotonic clock
+    reason: str | None = None  # of the last rejection
+
+
 class LeaseKeeper:
     """Renews a client's leases every third of their length, and at once when a new broker runs.
 
     Pub/sub forgets what was said while the broker was away: a new epoch in `BROKER_STATUS` is the
-    sign to say it again. `on_rejected` is called in the keeper's thread, once per change of a
-    ticker's outcome.
+    sign to say it again. Tickers may come and go while it runs. The callbacks are called in the
+    keeper's thread: `on_rejected` once per change of a ticker's outcome; `on_reply` with a ticker
+    and every reply, and whoever takes it tells of rejections himself; `on_silence`, in place of a
+    log line, when no broker answers, once each time.
     """
 
     def __init__(
         self,
         client: RegistrationClient,
-        tickers: Iterable[str],
+        tickers: Iterable[str] = (),
         lease_s: int = DEFAULT_LEASE_S,
         data: Sequence[DataKind] | None = None,
         on_rejected: Callable[[RegistrationReply], object] | None = None,
+        *,
+        on_reply: Callable[[str, RegistrationReply], object] | None = None,
+        on_silence: Callable[[BusError], object] | None = None,
     ) -> None:
-        self.tickers = tuple(tickers)
         self._client, self._lease_s, self._data = client, lease_s, data
-        self._on_rejected = on_rejected
-        self._rejections: dict[str, str | None] = {}
+        self._on_rejected, self._on_reply, self._on_silence = on_rejected, on_reply, on_silence
+        self._lock = threading.Lock()
+        self._leases: dict[str, _Lease] = {}
+        self._leaving: list[str] = []
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = self._unanswered = False
         self._epoch: int | None = None
         self._thread = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
+        self.tickers = tuple(tickers)
+
+    @property
+    def tickers(self) -> tuple[str, ...]:
+        """What is kept now."""
+        with self._lock:
+            return tuple(self._leases)
+
+    @tickers.setter
+    def tickers(self, tickers: Iterable[str]) -> None:
+        kinds = None if self._data is None else tuple(self._data)
+        with self._lock:
+            self._leases = {ticker: _Lease(data=kinds) for ticker in tickers}
+
+    def add(self, ticker: str, data: Sequence[DataKind] | None = None) -> None:
+        """Keep one more, or another kind of its data; asked for at once, in the keeper's thread."""
+        with self._lock:
+            self._leases[ticker] = _Lease(data=None if data is None else tuple(data))
+        self._wake.set()
+
+    def remove(self, ticker: str, *, unregister: bool = True) -> None:
+        """Let go of one, in the keeper's thread."""
+        with self._lock:
+            if self._leases.pop(ticker, None) is not None and unregister:
+                self._leaving.append(ticker)
+        self._wake.set()
 
     def start(self) -> None:
         """Register at once, in the keeper's thread, and go on renewing.
@@ -260,46 +317,107 @@ class LeaseKeeper:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         if unregister:
-            try:
-                left_s = min(UNREGISTER_S, max(0.1, deadline - time.monotonic()))
-                self._client.unregister(self.tickers, left_s)
-            except (NoBroker, RedisUnavailable) as error:
-                log.warning("lease.not_returned", tickers=self.tickers, error=str(error))
+            with self._lock:
+                self._leaving += self._leases
+                self._leases = {}
+            self._let_go(min(UNREGISTER_S, max(0.1, deadline - time.monotonic())))
         return not self._thread.is_alive()
 
     def _keep(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            self._wake.wait(self._lease_s / 3 if self._renew() else RETRY_S)
+            self._let_go(UNREGISTER_S)
+            for data, tickers in self._due().items():
+                if not self._stopping:
+                    self._renew(tickers, data)
+            self._wake.wait(self._until_due())
 
-    def _renew(self) -> bool:
+    def _due(self) -> dict[tuple[DataKind, ...] | None, list[str]]:
+        """What is to be renewed now, by the kinds of data that are asked for together."""
+        due: dict[tuple[DataKind, ...] | None, list[str]] = {}
+        now = time.monotonic()
+        with self._lock:
+            for ticker, lease in self._leases.items():
+                if lease.due <= now:
+                    due.setdefault(lease.data, []).append(ticker)
+        return due
+
+    def _until_due(self) -> float | None:
+        with self._lock:
+            dues = [lease.due for lease in self._leases.values()]
+        return _left(min(dues)) if dues else None
+
+    def _renew(self, tickers: list[str], data: tuple[DataKind, ...] | None) -> None:
+        with self._lock:
+            asked = {ticker: self._leases.get(ticker) for ticker in tickers}
         # A broker may take 5 s to learn the outcome.
         timeout_s = min(6.0, max(1.0, self._lease_s / 3))
         try:
-            replies = self._client.register(self.tickers, self._lease_s, self._data, timeout_s)
+            replies = self._client.register(tickers, self._lease_s, data, timeout_s)
         except (NoBroker, RedisUnavailable) as error:
-            log.warning("lease.not_renewed", tickers=self.tickers, error=str(error))
-            return False
-        for ticker, reply in zip(self.tickers, replies, strict=True):
-            self._report(ticker, reply)
-        return True
+            self._postpone(asked.values(), RETRY_S)
+            if not self._stopping:
+                self._tell_silence(tickers, error)
+            return
+        self._unanswered = False
+        self._postpone(asked.values(), self._lease_s / 3)
+        for ticker, reply in zip(tickers, replies, strict=True):
+            lease = asked[ticker]
+            if lease is not None and lease is self._leases.get(ticker):  # not asked anew meanwhile
+                self._report(ticker, lease, reply)
 
-    def _report(self, ticker: str, reply: RegistrationReply) -> None:
+    def _postpone(self, leases: Iterable[_Lease | None], by_s: float) -> None:
+        # A ticker that was added again meanwhile has another lease, which stays due.
+        for lease in leases:
+            if lease is not None:
+                lease.due = time.monotonic() + by_s
+
+    def _tell_silence(self, tickers: list[str], error: BusError) -> None:
+        told, self._unanswered = self._unanswered, True
+        if told:
+            return
+        if self._on_silence is None:
+            log.warning("lease.not_renewed", tickers=tickers, error=str(error))
+        else:
+            self._call(self._on_silence, error)
+
+    def _report(self, ticker: str, lease: _Lease, reply: RegistrationReply) -> None:
         reason = reply.reason if reply.status == "rejected" else None
-        changed = self._rejections.get(ticker) != reason
-        self._rejections[ticker] = reason
+        changed, lease.reason = lease.reason != reason, reason
+        if reason in PASSING_REASONS:
+            self._postpone([lease], min(PASSING_RETRY_S, self._lease_s / 3))
         if reason and changed:
-            log.warning("lease.rejected", ticker=ticker, reason=reason, detail=reply.detail)
+            if self._on_reply is None or reason in PASSING_REASONS:
+                log.warning("lease.rejected", ticker=ticker, reason=reason, detail=reply.detail)
             if self._on_rejected is not None:
-                try:
-                    self._on_rejected(reply)
-                except Exception:  # user code: it must not end the renewals
-                    log.error("lease.callback_raised", ticker=ticker, traceback=plain_traceback())
+                self._call(self._on_rejected, reply)
+        if self._on_reply is not None:
+            self._call(self._on_reply, ticker, reply)
+
+    def _call(self, callback: Callable[..., object], *arguments: object) -> None:
+        try:
+            callback(*arguments)
+        except Exception:  # user code: it must not end the renewals
+            log.error("lease.callback_raised", traceback=plain_traceback())
+
+    def _let_go(self, timeout_s: float) -> None:
+        with self._lock:
+            leaving = [ticker for ticker in self._leaving if ticker not in self._leases]
+            self._leaving = []
+        if not leaving:
+            return
+        try:
+            self._client.unregister(leaving, timeout_s)
+        except (NoBroker, RedisUnavailable) as error:
+            log.warning("lease.not_returned", tickers=leaving, error=str(error))
 
     def _on_status(self, status: object) -> None:
         if isinstance(status, BrokerStatus) and status.epoch != self._epoch:
             known, self._epoch = self._epoch is not None, status.epoch
             if known:
+                with self._lock:
+                    for lease in self._leases.values():
+                        lease.due = 0.0
                 self._wake.set()
 
 

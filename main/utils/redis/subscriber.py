@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Final
 
@@ -19,9 +20,10 @@ from .constants import BusNames
 from .delivery import Delivery
 from .errors import IllegalUse, RedisUnavailable
 from .feed import Feed, Shared
+from .inbox import Inbox
 from .journal import Found, Journal
 from .listener import Listener
-from .messages import PriceMessage
+from .messages import OrderMessage, PriceMessage
 from .outlet import Decode, Handler, Outlet, Policy
 from .refiller import Refiller
 from .silence import Silence
@@ -87,6 +89,14 @@ class RedisSubscriber:
             RedisUnavailable: the journal cannot be read now.
         """
         return self._journal.last(ticker)
+
+    def orders(self, ticker: str) -> Iterator[OrderMessage]:
+        """The ticker's order messages of the last days, oldest first, page by page.
+
+        Raises:
+            RedisUnavailable: the journal cannot be read now.
+        """
+        return self._journal.orders(ticker)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -271,11 +281,17 @@ class RedisSubscriber:
             raise IllegalUse("subscribe after close")
         outlet = self._board.outlet_of(handler)
         if outlet is None:
-            outlet = Outlet(handler, policy, capacity, self._refiller.room_again)
+            outlet = self._new_outlet(handler, policy, capacity)
             self._board.outlets.append(outlet)
         elif (outlet.policy, outlet.capacity) != (policy, capacity):
             raise IllegalUse(f"{outlet.name} has the policy {outlet.policy} already")
         return outlet
+
+    def _new_outlet(self, handler: Handler, policy: Policy, capacity: int) -> Outlet:
+        if isinstance(handler, Inbox):
+            handler.join_bus(self._refiller.room_again)
+            return handler
+        return Outlet(handler, policy, capacity, self._refiller.room_again)
 
     def _join_route(self, feed: Feed) -> None:
         """Ask Redis for the feed's channel, and wait for the answer. The board's lock is held."""

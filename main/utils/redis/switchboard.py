@@ -19,7 +19,7 @@ from .entries import decode_ticker_message, read_entry
 from .errors import NotPermitted
 from .feed import Feed
 from .gap_tracker import UNTIMELY, Entry, Place
-from .messages import decode_for
+from .messages import OrderMessage, decode_for
 from .outlet import Decode, Handler, Outlet, Undecoded
 
 
@@ -174,6 +174,8 @@ class Switchboard:
                 tracker.expected += 1
                 if type(message) not in UNTIMELY:
                     feed.delivery.last = message
+                elif type(message) is OrderMessage and not feed.delivery.is_new_order(message):
+                    continue
                 outlet.staged.append(message)
             else:
                 feed.take(Entry(message, payload, message))

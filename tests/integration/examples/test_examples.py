@@ -94,3 +94,22 @@ def test_order_log_shows_the_orders_of_one_client_only_when_asked(
     example.signal(signal.SIGINT)
     assert example.exit_code() == 0
     assert not any("bot2" in line for line in example.lines)
+
+
+def test_print_ticker_says_why_a_ticker_is_refused(run_example: RunExample) -> None:
+    """The broker's reason, and no traceback."""
+    example = run_example("print_ticker.py", "ZZZZZQ")
+    assert example.exit_code() == 1
+    assert example.lines == [
+        "ZZZZZQ is not followed, unknown_ticker: Alpaca does not know ZZZZZQ, or it is not active"
+    ]
+
+
+def test_two_tickers_async_prints_their_ratio_and_ends_at_ctrl_c(run_example: RunExample) -> None:
+    """One task a ticker."""
+    example = run_example("two_tickers_async.py", "TSLA", "AMD")
+    line = example.wait_for_line("TSLA/AMD ")
+    assert float(line.split()[1]) > 0
+    example.signal(signal.SIGINT)
+    assert example.exit_code() == 0
+    assert not any("Traceback" in line for line in example.lines)

@@ -4,73 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.constants import CHANNELS
-from main.utils.redis.messages import RegistrationReply, now_rfc3339
+from main.utils.redis.messages import RegistrationReply
 from main.utils.redis.publisher import RedisPublisher
 from main.utils.redis.registration import LeaseKeeper, NoBroker, RegistrationClient
-from main.utils.redis.subscriber import RedisSubscriber
 from tests.conftest import wait_for
 from tests.integration.utils.redis.conftest import Subscribers
+from tests.integration.utils.redis.played_broker import PlayedBroker
 
 pytestmark = pytest.mark.integration
-
-
-class PlayedBroker:
-    """Accepts every request, but refuses BAD and never answers DUMB."""
-
-    def __init__(self, bus: RedisSubscriber, publisher: RedisPublisher) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self._publisher = publisher
-        bus.subscribe(CHANNELS.BROKER_REGISTRATION, self.answer)
-        bus.subscribe(CHANNELS.BROKER_REGISTRATION + ".*", self.answer)
-        bus.start_listening()
-
-    def answer(self, request: dict[str, Any]) -> None:
-        self.requests.append(request)
-        if request["ticker"] == "DUMB":
-            return
-        bad = request["ticker"] == "BAD"
-        reply = RegistrationReply(
-            action=request["action"],
-            ticker=request["ticker"],
-            client_id=request.get("client_id"),
-            request_id=request.get("request_id"),
-            status="rejected" if bad else "accepted",
-            reason="unknown_ticker" if bad else None,
-            detail=None,
-            holders=0 if bad else 1,
-            timestamp=now_rfc3339(),
-        )
-        self._publisher.publish(CHANNELS.BROKER_REGISTRATION_REPLIES, reply)
-
-    def announce(self, epoch: int) -> None:
-        status = {
-            "type": "broker_status",
-            "epoch": epoch,
-            "state": "RUNNING",
-            "account_id": None,
-            "paper": True,
-            "timestamp": now_rfc3339(),
-            "started_at": now_rfc3339(),
-            "version": "1",
-            "upstream": {
-                "prices": {"state": "LIVE", "since": now_rfc3339(), "reason": None},
-                "orders": {"state": "LIVE", "since": now_rfc3339(), "reason": None},
-            },
-            "counters": {},
-            "journal": {},
-        }
-        self._publisher.publish(CHANNELS.BROKER_STATUS, status)
-
-    def asked(self) -> Counter[tuple[str, str]]:
-        return Counter((request["action"], request["ticker"]) for request in self.requests)
 
 
 @pytest.fixture

@@ -1,0 +1,69 @@
+"""A broker that is played by a handler: it answers registrations, and says what it was asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from main.utils.redis.constants import CHANNELS
+from main.utils.redis.messages import RegistrationReply, now_rfc3339
+from main.utils.redis.publisher import RedisPublisher
+from main.utils.redis.subscriber import RedisSubscriber
+
+
+class PlayedBroker:
+    """Accepts every request, but refuses BAD, and what `refuses` names, and never answers DUMB."""
+
+    def __init__(self, bus: RedisSubscriber, publisher: RedisPublisher) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.refuses: dict[str, str] = {"BAD": "unknown_ticker"}  # ticker: reason
+        self._publisher = publisher
+        bus.subscribe(CHANNELS.BROKER_REGISTRATION, self.answer)
+        bus.subscribe(CHANNELS.BROKER_REGISTRATION + ".*", self.answer)
+        bus.start_listening()
+
+    def answer(self, request: dict[str, Any]) -> None:
+        self.requests.append(request)
+        if request["ticker"] == "DUMB":
+            return
+        reason = self.refuses.get(request["ticker"])
+        reply = RegistrationReply(
+            action=request["action"],
+            ticker=request["ticker"],
+            client_id=request.get("client_id"),
+            request_id=request.get("request_id"),
+            status="rejected" if reason else "accepted",
+            reason=reason,
+            detail=None,
+            holders=0 if reason else 1,
+            timestamp=now_rfc3339(),
+        )
+        self._publisher.publish(CHANNELS.BROKER_REGISTRATION_REPLIES, reply)
+
+    def announce(self, epoch: int, *, orders_ready: bool = True) -> None:
+        """One heartbeat."""
+        status = {
+            "type": "broker_status",
+            "epoch": epoch,
+            "state": "RUNNING",
+            "account_id": None,
+            "paper": True,
+            "timestamp": now_rfc3339(),
+            "started_at": now_rfc3339(),
+            "version": "1",
+            "upstream": {
+                "prices": {"state": "LIVE", "since": now_rfc3339(), "reason": None},
+                "orders": {
+                    "state": "LIVE",
+                    "since": now_rfc3339(),
+                    "reason": None,
+                    "ready": orders_ready,
+                },
+            },
+            "counters": {},
+            "journal": {},
+        }
+        self._publisher.publish(CHANNELS.BROKER_STATUS, status)
+
+    def asked(self) -> Counter[tuple[str, str]]:
+        return Counter((request["action"], request["ticker"]) for request in self.requests)
