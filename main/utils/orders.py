@@ -6,7 +6,8 @@ order, so nothing here depends on it. Of each order four things are kept, and ea
 * the newest snapshot (complete before ended before open; then `updated_at`): status and terms;
 * the fullest snapshot (by `filled_qty`): what was filled and at which average. `filled_qty` never
   falls, and a fill that follows a cancel still counts;
-* its executions: unique by `execution_id`, a recovered one without it by cumulative quantity;
+* its executions: unique by `execution_id`, a recovered one without it by cumulative quantity.
+  One that came both ways is one: `executions.py` says how;
 * its links: `replaces`, `replaced_by` and the parent of a leg.
 
 Growing by "the greater of two" is commutative, associative and idempotent: that is why any
@@ -15,18 +16,22 @@ interleaving with duplicates ends in the same state.
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
+from .decimals import decimal_or_none
+from .executions import FILL_EVENTS, Execution, Executions, execution_of
+from .redis.constants import CLIENT_ID_PATTERN
 from .redis.messages import OrderMessage
 
 ENDED: Final = frozenset({"filled", "canceled", "expired", "replaced", "rejected"})
-_FILL_EVENTS: Final = frozenset({"fill", "partial_fill"})
 _ZERO: Final = Decimal(0)
+_CLIENT_ID: Final = re.compile(CLIENT_ID_PATTERN)
 
 # Between two open statuses of the same instant, the one that comes later in an order's life.
 _LIFE: Final = (
@@ -44,16 +49,10 @@ def belongs_to(client_id: str, client_order_id: str | None) -> bool:
     return client_order_id is not None and client_order_id.startswith(f"{client_id}:")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """One fill. What a recovered one does not tell is None; `cumulative` is the order's total."""
-
-    order_id: str
-    execution_id: str | None
-    qty: Decimal | None
-    price: Decimal | None
-    cumulative: Decimal | None
-    timestamp: str
+def owner_of(client_order_id: str | None) -> str | None:
+    """The `client_id` that an order's id names, or None: by hand, or by another program."""
+    named, colon, _ = (client_order_id or "").partition(":")
+    return named if colon and _CLIENT_ID.fullmatch(named) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +95,10 @@ class Chain:
 
     @property
     def current(self) -> Order:
-        return self.orders[-1]
+        """The last one that still works; the last one where none does. A replacement that lost its
+        race was rejected, and leaves the order that it was to replace at work."""
+        working = [order for order in self.orders if not order.ended]
+        return working[-1] if working else self.orders[-1]
 
     @property
     def filled_qty(self) -> Decimal:
@@ -105,7 +107,7 @@ class Chain:
     @property
     def ended(self) -> bool:
         """Whether nothing of the chain works, nor is announced: `replaced` ends only an id."""
-        return all(order.ended for order in self.orders) and self.current.status != "replaced"
+        return all(order.ended for order in self.orders) and self.orders[-1].status != "replaced"
 
 
 @dataclass(frozen=True, order=True)
@@ -139,8 +141,7 @@ class _Snapshot:
 class _Record:
     newest: _Snapshot
     fullest: tuple[Decimal, str] = (_ZERO, "")  # filled_qty and filled_avg_price
-    executions: dict[str, Execution] = field(default_factory=dict)  # by execution_id
-    recovered: dict[Decimal, Execution] = field(default_factory=dict)  # by cumulative quantity
+    executions: Executions = field(default_factory=Executions)
     parent_id: str = ""
 
 
@@ -162,7 +163,7 @@ class OrderTracker:
         order_id = self._absorb(message.order_data, parent_id="")
         if order_id is None:
             return None
-        if message.event in _FILL_EVENTS:
+        if message.event in FILL_EVENTS:
             self._absorb_execution(order_id, message)
         return self.order(order_id)
 
@@ -193,19 +194,25 @@ class OrderTracker:
 
     def is_of(self, client_id: str, order_id: str) -> bool:
         """Whose order: by its own id, or as a leg or a replacement of one that is `client_id`'s."""
-        pending, seen = [order_id], set[str]()
+        return any(belongs_to(client_id, name) for name in self._names(order_id))
+
+    def owner(self, order_id: str) -> str | None:
+        """The `client_id` whose order it is; None for a foreign one."""
+        return next(filter(None, map(owner_of, self._names(order_id))), None)
+
+    # -- private
+
+    def _names(self, order_id: str) -> Iterator[str]:
+        """The ids that clients gave to the order and, nearest first, to those it stems from."""
+        pending, seen = deque([order_id]), set[str]()
         while pending:
-            current = pending.pop()
+            current = pending.popleft()
             record = self._records.get(current)
             if record is None or current in seen:
                 continue
             seen.add(current)
-            if belongs_to(client_id, record.newest.terms[0]):
-                return True
+            yield record.newest.terms[0]
             pending += [self._replaces.get(current, ""), record.parent_id]
-        return False
-
-    # -- private
 
     def _absorb(self, order_data: Mapping[str, Any], parent_id: str) -> str | None:
         order_id = order_data.get("id")
@@ -240,20 +247,8 @@ class OrderTracker:
         self._by_client_order_id[client_order_id] = min(named, order_id)
 
     def _absorb_execution(self, order_id: str, message: OrderMessage) -> None:
-        update, record = message.update, self._records[order_id]
-        execution = Execution(
-            order_id=order_id,
-            execution_id=_text(update.get("execution_id")) or None,
-            qty=decimal_or_none(update.get("qty")),
-            price=decimal_or_none(update.get("price")),
-            cumulative=decimal_or_none(message.order_data.get("filled_qty")),
-            timestamp=_text(update.get("timestamp")) or message.timestamp,
-        )
-        if execution.execution_id is not None:
-            _keep_greater(record.executions, execution.execution_id, execution)
-        elif execution.cumulative is not None:
-            _keep_greater(record.recovered, execution.cumulative, execution)
-        else:
+        execution = execution_of(order_id, message)
+        if not self._records[order_id].executions.add(execution):
             self.counters["executions_without_identity"] += 1
 
     def _view(self, order_id: str, record: _Record) -> Order:
@@ -273,24 +268,8 @@ class OrderTracker:
             replaces=self._replaces.get(order_id),
             replaced_by=self._replaced_by.get(order_id),
             parent_id=record.parent_id or None,
-            executions=_executions(record),
+            executions=record.executions.all(filled_qty),
         )
-
-
-def _executions(record: _Record) -> tuple[Execution, ...]:
-    """A recovered one counts only where the stream did not tell the same cumulative quantity."""
-    told = {execution.cumulative for execution in record.executions.values()}
-    missing = [each for total, each in record.recovered.items() if total not in told]
-    return tuple(sorted([*record.executions.values(), *missing], key=_execution_key))
-
-
-def _execution_key(execution: Execution) -> tuple[Decimal, str, str]:
-    total = execution.cumulative if execution.cumulative is not None else _ZERO
-    return total, execution.execution_id or "", repr(execution)
-
-
-def _keep_greater(kept: dict[Any, Execution], key: object, execution: Execution) -> None:
-    kept[key] = max(kept.get(key, execution), execution, key=_execution_key)
 
 
 def _follow(links: Mapping[str, str], start: str) -> list[str]:
@@ -299,17 +278,6 @@ def _follow(links: Mapping[str, str], start: str) -> list[str]:
     while (following := links.get(path[-1])) is not None and following not in path:
         path.append(following)
     return path
-
-
-def decimal_or_none(value: object) -> Decimal | None:
-    """Alpaca's number, a string, as `Decimal`; None where there is none."""
-    if value is None or value == "" or isinstance(value, bool):
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
 
 
 def _text(value: object) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from main.utils.orders import OrderTracker, belongs_to
+from main.utils.orders import OrderTracker, belongs_to, owner_of
 from main.utils.redis.messages import OrderMessage
 
 
@@ -142,6 +142,72 @@ def test_a_recovered_execution_that_the_stream_never_told_stands() -> None:
     assert [(each.execution_id, each.cumulative) for each in order.executions] == [(None, 4)]
 
 
+def recovered(cumulative: int, qty: int, of_now: int, price: str = "99.5") -> OrderMessage:
+    """An execution by REST: it tells its own sum, and the order as it is now."""
+    status = "filled" if of_now == 10 else "partially_filled"
+    data = order_data(filled_qty=str(of_now), filled_avg_price="99.5", status=status)
+    return message("fill", data, qty=str(qty), price=price, cum_qty=str(cumulative))
+
+
+def test_recovered_executions_of_one_order_stay_apart() -> None:
+    """Both come with the order as it is now, so only their own sums tell them apart."""
+    order = tracked(recovered(4, 4, 10), recovered(10, 6, 10)).order("o-1")
+    assert order is not None
+    assert [(each.cumulative, each.qty) for each in order.executions] == [(4, 4), (10, 6)]
+
+
+def test_an_execution_whose_snapshot_ran_ahead_is_still_one() -> None:
+    """The stream told four of ten in an order that said ten already; REST tells both again."""
+    ran_ahead = fill(10, 4, "e-1")
+    order = tracked(recovered(4, 4, 10), recovered(10, 6, 10), ran_ahead).order("o-1")
+    assert order is not None
+    assert sum(each.qty or 0 for each in order.executions) == 10
+    assert sorted(each.execution_id or "" for each in order.executions) == ["", "e-1"]
+
+
+def test_two_executions_alike_are_two_as_long_as_the_order_says_so() -> None:
+    """One share at a price by REST, and one more at the same price by stream."""
+    second = message("fill", order_data(filled_qty="2"), qty="1", price="99.5", execution_id="e-2")
+    order = tracked(recovered(1, 1, 2), second).order("o-1")
+    assert order is not None
+    assert len(order.executions) == 2
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=6),
+    st.randoms(use_true_random=False),
+    st.data(),
+)
+def test_executions_add_up_however_they_came(
+    parts: list[int], shuffle: random.Random, data: st.DataObject
+) -> None:
+    """By stream, by REST or by both, once or twice, with snapshots that run ahead: the sum is the
+    order's filled quantity."""
+    total, done, messages = sum(parts), 0, list[OrderMessage]()
+    for number, qty in enumerate(parts):
+        done += qty
+        price = f"99.{number}"
+        by_rest = recovered(done, qty, total, price)
+        snapshot = order_data(filled_qty=str(data.draw(st.sampled_from([done, total]))))
+        by_stream = message("fill", snapshot, qty=str(qty), price=price, execution_id=f"e-{number}")
+        messages += data.draw(
+            st.sampled_from([[by_rest], [by_stream], [by_rest, by_stream], [by_stream] * 2])
+        )
+    shuffle.shuffle(messages)
+    order = tracked(*messages).order("o-1")
+    assert order is not None
+    assert sum(each.qty or 0 for each in order.executions) == total
+
+
+def test_a_replacement_that_lost_its_race_leaves_the_old_order_at_work() -> None:
+    """Alpaca's yes to a replace is no promise: the new order is rejected, the old one goes on."""
+    lost = order_data("o-2", client_order_id="bot:2", status="rejected", replaces="o-1")
+    chain = tracked(message("new", order_data()), message("rejected", lost)).chain("o-2")
+    assert chain is not None
+    assert (chain.current.order_id, chain.ended) == ("o-1", False)
+
+
 def test_a_replacement_continues_the_chain_with_its_fills() -> None:
     """`replaced` ends the id, not the chain."""
     old = order_data(status="replaced", filled_qty="3", replaced_by="o-2")
@@ -152,6 +218,7 @@ def test_a_replacement_continues_the_chain_with_its_fills() -> None:
     assert [order.order_id for order in chain.orders] == ["o-1", "o-2"]
     assert (chain.filled_qty, chain.ended, chain.current.open_qty) == (5, False, 5)
     assert tracker.is_of("bot", "o-2"), "the replacement inherits the owner"
+    assert tracker.owner("o-2") == "bot"
 
 
 def test_a_chain_whose_replacement_was_not_seen_yet_has_not_ended() -> None:
@@ -168,6 +235,27 @@ def test_legs_inherit_the_owner_of_their_parent() -> None:
     tracker = tracked(message("new", order_data(legs=[leg])))
     assert tracker.is_of("bot", "leg-1")
     assert not tracker.is_of("other", "leg-1")
+    assert tracker.owner("leg-1") == "bot"
+
+
+@pytest.mark.parametrize(
+    ("client_order_id", "owner"),
+    [
+        ("bot:AAPL:1", "bot"),
+        ("a@b.c-1:", "a@b.c-1"),
+        ("8d1c-77", None),
+        (":1", None),
+        ("no good:1", None),
+        ("x" * 65 + ":1", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_an_id_names_an_owner_only_as_the_contract_spells_one(
+    client_order_id: str | None, owner: str | None
+) -> None:
+    """Every other order is foreign: by hand, or by another program."""
+    assert owner_of(client_order_id) == owner
 
 
 def test_a_notional_order_has_no_quantity_to_work() -> None:

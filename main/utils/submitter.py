@@ -1,0 +1,171 @@
+"""Sends an order and stays with it until its fate is known: the shell around `Submission`.
+
+It blocks the thread that calls: as long as Alpaca needs in the usual case (one request), and as
+long as the policy says where an answer is lost or a refusal is waited out. `close` ends every wait.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from .answers import Answer, Lost, Refused
+from .order_calls import OrderCalls
+from .order_terms import OrderTerms, ReplaceTerms, check_client_order_id
+from .refusals import UNANSWERED, Holds, rule_for
+from .submission import Done, LookUp, Send, Stage, Submission, SubmissionPolicy, Wait
+from .waits import RequestBudget
+
+log: Final = structlog.get_logger("tickerbus.orders")
+
+
+class Submitter:
+    """One account's orders, one request at a time. Any thread may call; nobody waits for a wait.
+
+    `budget` holds requests back beyond its number a minute; the account's 200 are shared.
+    """
+
+    def __init__(
+        self,
+        calls: OrderCalls,
+        policy: SubmissionPolicy | None = None,
+        budget: RequestBudget | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.calls = calls
+        self.policy = policy or SubmissionPolicy()
+        self.holds = Holds()
+        self._budget, self._clock = budget, clock
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """End every wait; what is unresolved then stays so, and its caller is told."""
+        self._closing.set()
+
+    def submit(self, terms: OrderTerms, client_order_id: str) -> Submission:
+        """Send a new order. The outcome is its `stage`; UNRESOLVED only when closed meanwhile.
+
+        Raises:
+            InvalidTerms: the id; nothing was sent.
+        """
+        check_client_order_id(client_order_id)
+        submission = self._begin(client_order_id, terms)
+        return self._drive(submission, lambda: self.calls.submit(terms, client_order_id))
+
+    def replace(self, order_id: str, terms: ReplaceTerms, client_order_id: str) -> Submission:
+        """Ask for a replacement, which is a new order of that id. The old one may fill first.
+
+        Raises:
+            InvalidTerms: the id; nothing was sent.
+        """
+        check_client_order_id(client_order_id)
+        submission = self._begin(client_order_id, None, replaces=order_id)
+        return self._drive(submission, lambda: self.calls.replace(order_id, terms, client_order_id))
+
+    def resolve(self, submission: Submission) -> Submission:
+        """Go on with one whose fate is not known, from where it was left. Sends nothing."""
+        if submission.stage is Stage.UNKNOWN:
+            with self._lock:
+                answer = self._ask(lambda: self.calls.look_up(submission.client_order_id))
+                submission.see_look_up(answer, self._clock())
+            return submission
+        return self._drive(submission, None)
+
+    def cancel(self, order_id: str) -> Answer:
+        """Ask the venue to cancel; a lost answer is asked again, for to cancel twice is harmless.
+
+        The answer is `Accepted`, `Refused` (it ended already, most often), or still `Lost`.
+        """
+        return self._persist(order_id, lambda: self.calls.cancel(order_id))
+
+    def get(self, order_id: str) -> Answer:
+        """Alpaca's truth about an order, asked again while the answer is lost."""
+        return self._persist(order_id, lambda: self.calls.get(order_id))
+
+    # -- private
+
+    def _begin(
+        self, client_order_id: str, terms: OrderTerms | None, replaces: str = ""
+    ) -> Submission:
+        def fits(order_data: object) -> bool:
+            assert isinstance(order_data, dict)
+            if terms is not None:
+                return terms.fit(order_data)
+            return str(order_data.get("replaces") or replaces) == replaces
+
+        return Submission(client_order_id, self._clock(), self.policy, self.holds, fits)
+
+    def _drive(self, submission: Submission, send: Callable[[], Answer] | None) -> Submission:
+        while not self._closing.is_set():
+            self._wait_for_budget()
+            with self._lock:  # never while waiting: one order's wait must not hold up a cancel
+                step = submission.step(self._clock())
+                if isinstance(step, Done) or (isinstance(step, Send) and send is None):
+                    break
+                if not isinstance(step, Wait):
+                    self._do(submission, step, send)
+                    continue
+            self._pause_until(step.until)
+        return submission
+
+    def _do(
+        self, submission: Submission, step: Send | LookUp, send: Callable[[], Answer] | None
+    ) -> None:
+        submission.asked(step, self._clock())
+        if isinstance(step, Send):
+            assert send is not None
+            answer = self._ask(send)
+            submission.see_answer(answer, self._clock())
+        else:
+            answer = self._ask(lambda: self.calls.look_up(submission.client_order_id))
+            submission.see_look_up(answer, self._clock())
+        if submission.stage is not Stage.SEEN:
+            log.warning(
+                "order.not_seen_yet",
+                order=submission.client_order_id,
+                step=type(step).__name__,
+                stage=submission.stage.name,
+                answer=getattr(answer, "reason", type(answer).__name__),
+            )
+
+    def _persist(self, key: str, call: Callable[[], Answer]) -> Answer:
+        """Ask until there is an answer, or the policy's patience is over."""
+        deadline = self._clock() + self.policy.patience_s
+        while True:
+            self._wait_for_budget()
+            with self._lock:
+                answer, now = self._ask(call), self._clock()
+                until = self._again_at(key, answer, now)
+                if until > deadline or self._closing.is_set():
+                    self.holds.clear(key)
+                    return answer
+            self._pause_until(until)
+
+    def _again_at(self, key: str, answer: Answer, now: float) -> float:
+        match answer:
+            case Refused():
+                rule, told_s = rule_for(answer), answer.retry_after_s
+            case Lost():
+                rule, told_s = UNANSWERED, None
+            case _:
+                return math.inf
+        return now + self.holds.refuse(key, rule, now, told_s)
+
+    def _ask(self, call: Callable[[], Answer]) -> Answer:
+        if self._budget is not None:
+            self._budget.spend(self._clock())
+        return call()
+
+    def _wait_for_budget(self) -> None:
+        while self._budget is not None and self._budget.room(self._clock()) <= 0:
+            if self._closing.wait(0.05):
+                return
+
+    def _pause_until(self, until: float) -> None:
+        self._closing.wait(max(0.0, min(until - self._clock(), 3_600.0)))
