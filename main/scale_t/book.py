@@ -1,8 +1,10 @@
 """Pure: the ladder's own orders, and what follows from them for every rung.
 
-The book stands on an `OrderTracker`. For each rung it keeps two figures, `held` (entries filled
-minus profits filled) and what still may fill of its entries and of its profits; an order whose
-fate is not known counts in full.
+The book stands on an `OrderTracker`. For each rung it keeps what is `held` (entered minus left) and
+what was ever `entered`; for each order what still may fill of it, where an order whose fate is not
+known counts in full. Nothing here depends on the order in which messages arrive.
+
+Quantities are positive on both sides: a short ladder holds what it sold and did not buy back.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from typing import Any, Final
 
 from ..utils.orders import Chain, Order, OrderTracker
 from ..utils.redis.messages import OrderMessage
+from ..utils.waits import GrowingWait
 from .intents import STAGE_MOVES, IllegalMove, Stage
 from .order_ids import OrderKind, OrderName, order_prefix, parse_order_name
-from .waits import GrowingWait
 
 ZERO: Final = Decimal(0)
 LOOK_UP_FIRST_S: Final = 0.5
@@ -28,15 +30,22 @@ CANCEL_AGAIN_CAP_S: Final = 60.0
 
 @dataclass
 class OwnOrder:
-    """One order that this ladder asked for, or found to be its own."""
+    """One order that this ladder asked for, or found to be its own.
+
+    `ratio`: of the splits since it was sent. All quantities and prices here are today's; `value`,
+    in dollars, is not changed by a split.
+    """
 
     client_order_id: str
     name: OrderName
     qty: Decimal
-    limit_price: Decimal
+    limit_price: Decimal | None
     stage: Stage
+    ratio: Decimal = Decimal(1)
     order_id: str | None = None
+    status: str = ""
     filled: Decimal = ZERO
+    value: Decimal = ZERO
     pending: Decimal = ZERO  # what may still fill
     doubtful_since: float = 0.0
     refusal: str | None = None  # what Alpaca said, while we look whether it exists anyway
@@ -50,6 +59,11 @@ class OwnOrder:
         default_factory=lambda: GrowingWait(CANCEL_AGAIN_FIRST_S, CANCEL_AGAIN_CAP_S)
     )
 
+    @property
+    def average(self) -> Decimal | None:
+        """The price at which it filled, or None."""
+        return self.value / self.filled if self.filled else None
+
     def move(self, stage: Stage) -> None:
         """Raises:
         IllegalMove: this stage cannot follow; nothing was changed.
@@ -59,14 +73,41 @@ class OwnOrder:
         self.stage = stage
 
 
+@dataclass
+class RungState:
+    """What the orders of one rung add up to. `base`: owned without an order of ours, at a price."""
+
+    held: Decimal = ZERO
+    entered: Decimal = ZERO
+    base: Decimal = ZERO
+    base_price: Decimal = ZERO
+    entries: list[OwnOrder] = field(default_factory=list)
+    exits: list[OwnOrder] = field(default_factory=list)
+
+    def newest_entry(self) -> OwnOrder | None:
+        """The newest generation that filled."""
+        filled = (order for order in self.entries if order.filled > 0)
+        return max(filled, key=lambda order: order.name.generation, default=None)
+
+    def held_cost(self) -> Decimal:
+        """What the held quantity was entered at: the newest entries are what is still held."""
+        left, cost = self.held, ZERO
+        for order in sorted(self.entries, key=lambda order: -order.name.generation):
+            if order.average is not None:
+                part = min(left, order.filled)
+                cost, left = cost + part * order.average, left - part
+        return cost + left * self.base_price
+
+
 class Book:
     """All orders of one ladder. Not thread-safe: the ladder owns it."""
 
     def __init__(self, client_id: str, ticker: str) -> None:
         self.prefix = order_prefix(client_id, ticker)
         self.tracker = OrderTracker()
-        self.held: defaultdict[int, Decimal] = defaultdict(Decimal)
-        self._bought_at: dict[int, tuple[int, Decimal]] = {}  # the newest generation that filled
+        self.rungs: defaultdict[int, RungState] = defaultdict(RungState)
+        self.ratios: dict[str, Decimal] = {}  # of orders from before a split, by client_order_id
+        self.flow = ZERO  # dollars of all exits minus those of all entries
         self._orders: dict[str, OwnOrder] = {}
         self._active: dict[str, OwnOrder] = {}
         self._generations: defaultdict[tuple[OrderKind, int], int] = defaultdict(int)
@@ -79,9 +120,9 @@ class Book:
     def get(self, client_order_id: str) -> OwnOrder | None:
         return self._orders.get(client_order_id)
 
-    def active(self, kind: OrderKind) -> list[OwnOrder]:
+    def active(self, kind: OrderKind | None = None) -> list[OwnOrder]:
         """Those of which something may still fill, oldest first."""
-        return [order for order in self._active.values() if order.name.kind == kind]
+        return [each for each in self._active.values() if kind is None or each.name.kind == kind]
 
     def doubtful(self) -> list[OwnOrder]:
         """Those whose truth has to be looked up."""
@@ -90,22 +131,36 @@ class Book:
     @property
     def position(self) -> Decimal:
         """What this ladder owns; other holdings of the account do not count."""
-        return sum(self.held.values(), ZERO)
+        return sum((rung.held for rung in self.rungs.values()), ZERO)
+
+    @property
+    def entered(self) -> Decimal:
+        """All that ever was entered."""
+        return sum((rung.entered for rung in self.rungs.values()), ZERO)
 
     @property
     def pending_entries(self) -> Decimal:
         return sum((order.pending for order in self.active("entry")), ZERO)
 
+    def held(self, component: int) -> Decimal:
+        return self.rungs[component].held
+
     def offered(self) -> defaultdict[int, Decimal]:
-        """What the profit orders of each rung may still sell."""
+        """What the profit orders of each rung may still take from it."""
         offered: defaultdict[int, Decimal] = defaultdict(Decimal)
         for order in self.active("profit"):
             offered[order.name.component] += order.pending
         return offered
 
-    def bought_at(self, component: int) -> Decimal:
-        """The limit price of the rung's newest entry that filled."""
-        return self._bought_at[component][1]
+    def basis(self, component: int, *, from_fill: bool) -> Decimal:
+        """What a profit of this rung is counted from: the newest entry's limit, or its fill."""
+        rung = self.rungs[component]
+        newest = rung.newest_entry()
+        if newest is None:
+            return rung.base_price
+        if from_fill or newest.limit_price is None:
+            return newest.average or rung.base_price
+        return newest.limit_price
 
     def next_name(self, kind: OrderKind, component: int) -> OrderName:
         """The name of the next order of this kind on this rung.
@@ -122,7 +177,7 @@ class Book:
 
     # -- what happens
 
-    def begin(self, client_order_id: str, qty: Decimal, limit_price: Decimal) -> OwnOrder:
+    def begin(self, client_order_id: str, qty: Decimal, limit_price: Decimal | None) -> OwnOrder:
         """An order is about to be sent: from here on it counts."""
         name = parse_order_name(self.prefix, client_order_id)
         assert name is not None, client_order_id
@@ -144,18 +199,26 @@ class Book:
         """An order object by REST. Returns the own order that it is about, if it is one."""
         return self._settle_seen(self.tracker.absorb(order_data))
 
+    def set_base(self, component: int, qty: Decimal, price: Decimal) -> None:
+        """Owned without an order of ours; negative: an own fill that somebody else undid."""
+        rung = self.rungs[component]
+        self.flow += rung.base * rung.base_price - qty * price
+        rung.held += qty - rung.base
+        rung.entered += qty - rung.base
+        rung.base, rung.base_price = qty, price
+
     def settle(self, order: OwnOrder) -> None:
         """Bring `filled`, `pending` and the rung's figures to what is known now."""
-        filled, pending = self._truth(order)
-        change, component = filled - order.filled, order.name.component
+        filled, value, pending = self._truth(order)
+        change, rung = filled - order.filled, self.rungs[order.name.component]
         if order.name.kind == "entry":
-            self.held[component] += change
-            if change > 0:
-                bought = (order.name.generation, order.limit_price)
-                self._bought_at[component] = max(self._bought_at.get(component, bought), bought)
+            rung.held += change
+            rung.entered += change
+            self.flow -= value - order.value
         else:
-            self.held[component] -= change
-        order.filled, order.pending = filled, pending
+            rung.held -= change
+            self.flow += value - order.value
+        order.filled, order.value, order.pending = filled, value, pending
         if pending > 0:
             self._active[order.client_order_id] = order
         else:
@@ -165,9 +228,15 @@ class Book:
     # -- private
 
     def _enter(self, order: OwnOrder) -> None:
+        earlier = self._orders.get(order.client_order_id)
+        rung = self.rungs[order.name.component]
+        orders = rung.entries if order.name.kind == "entry" else rung.exits
+        if earlier is not None:  # it never arrived, and gave its name to this one
+            orders.remove(earlier)
+        orders.append(order)
         self._orders[order.client_order_id] = order
-        rung = order.name.rung
-        self._generations[rung] = max(self._generations[rung], order.name.generation)
+        key = order.name.rung
+        self._generations[key] = max(self._generations[key], order.name.generation)
         self.settle(order)
 
     def _settle_seen(self, seen: Order | None) -> OwnOrder | None:
@@ -183,6 +252,7 @@ class Book:
             order.refusal = None
         order.look_up_wanted = False
         order.order_id = chain.current.order_id  # after a replacement by hand, the newest one
+        order.status = chain.current.status
         self.settle(order)
         return order
 
@@ -191,26 +261,39 @@ class Book:
         name = parse_order_name(self.prefix, found.client_order_id)
         if name is None:
             return None
+        ratio = self.ratios.get(found.client_order_id or "", Decimal(1))
         order = OwnOrder(
             client_order_id=name.text(self.prefix),
             name=name,
-            qty=found.qty or ZERO,
-            limit_price=found.limit_price or ZERO,
+            qty=(found.qty or ZERO) * ratio,
+            limit_price=None if found.limit_price is None else found.limit_price / ratio,
             stage=Stage.SEEN,
+            ratio=ratio,
             end_noted=found.ended,
         )
         self._enter(order)
         return order
 
-    def _truth(self, order: OwnOrder) -> tuple[Decimal, Decimal]:
-        """What was filled, and what may still fill."""
+    def _truth(self, order: OwnOrder) -> tuple[Decimal, Decimal, Decimal]:
+        """What was filled, for how much, and what may still fill."""
         known = self.tracker.by_client_order_id(order.client_order_id)
         chain = None if known is None else self.tracker.chain(known.order_id)
         if chain is not None:
-            return chain.filled_qty, _open_qty(chain)
+            value = sum((_value(each) for each in chain.orders), ZERO)
+            return chain.filled_qty * order.ratio, value, _open_qty(chain) * order.ratio
         if order.stage in (Stage.SENDING, Stage.UNRESOLVED):
-            return ZERO, order.qty
-        return ZERO, ZERO
+            return ZERO, ZERO, order.qty
+        return ZERO, ZERO, ZERO
+
+
+def _value(order: Order) -> Decimal:
+    """Dollars of its fills: by the executions, where all are known; Alpaca rounds the average."""
+    told = [(each.qty, each.price) for each in order.executions]
+    exact = [(qty, price) for qty, price in told if qty is not None and price is not None]
+    if sum((qty for qty, _ in exact), ZERO) == order.filled_qty:
+        return sum((qty * price for qty, price in exact), ZERO)
+    price = order.filled_avg_price or order.limit_price or ZERO
+    return order.filled_qty * price
 
 
 def _open_qty(chain: Chain) -> Decimal:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from typing import Final
+from datetime import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, Literal
 
-from ..utils.redis.constants import CLIENT_ID_PATTERN, MAX_LEASE_S, normalize_ticker
+from ..utils.redis.constants import MAX_LEASE_S, normalize_ticker
 from ..utils.redis.errors import InvalidTicker
-from .rungs import price_step
+from .terms import Distance, LadderTerms, Side, number
+from .terms_check import terms_problems
 
-MAX_RUNGS: Final = 1_000
 MAX_REQUESTS_PER_MINUTE: Final = 200  # what Alpaca allows the whole account
-MAX_AMOUNT: Final = 1_000_000_000
-_CENT: Final = Decimal("0.01")
+_HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
 class ScaleTConfigError(ValueError):
@@ -27,27 +28,45 @@ class ScaleTConfigError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hours:
+    """Entries only from `start` to `end`, by New York's clock."""
+
+    start: time
+    end: time
+
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M}-{self.end:%H:%M}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScaleTConfig:
-    """A long ladder on one stock. Quantities in shares, prices and increments in dollars.
+    """The ladder's terms, and how it is run. `state_dir` None: the user's own state directory.
 
     Raises:
         ScaleTConfigError: naming every bad parameter.
     """
 
-    ticker: str
-    max_position: Decimal
-    component: Decimal = Decimal(10)
-    increment: Decimal = Decimal("0.05")
+    terms: LadderTerms
     start_price: Decimal | None = None  # None: the first price that may set the last price
-    client_id: str = "scale-t"
+    hours: Hours | None = None
     cancel_entries_on_stop: bool = True
+    adopt: bool = False
     requests_per_minute: int = 60
+    max_price_age_s: float = 60.0
     lease_s: int = 60
+    state_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        if problems := [*_name_problems(self), *_amount_problems(self), *_limit_problems(self)]:
+        if problems := _problems(self):
             raise ScaleTConfigError(problems)
-        object.__setattr__(self, "ticker", normalize_ticker(self.ticker))
+
+    @property
+    def ticker(self) -> str:
+        return self.terms.ticker
+
+    @property
+    def client_id(self) -> str:
+        return self.terms.client_id
 
     @classmethod
     def from_text(  # noqa: PLR0913  (the command line's own words)
@@ -55,107 +74,122 @@ class ScaleTConfig:
         *,
         ticker: str,
         max_position: str,
+        side: str = "long",
         component: str = "10",
+        initial: str | None = None,
         increment: str = "0.05",
+        profit_offset: str | None = None,
+        profit_from: str = "limit",
+        restore: bool = True,
         start_price: str | None = None,
+        working_entries: int = 1,
+        existing_position: str = "0",
+        filled_initial: str | None = None,
+        randomize: str = "0",
+        lowest: str | None = None,
+        highest: str | None = None,
+        hours: str | None = None,
+        session_limit: str | None = None,
+        max_loss: str | None = None,
+        flatten_on_loss: bool = False,
+        re_anchor: int | None = None,
         client_id: str = "scale-t",
-        cancel_entries_on_stop: bool = True,
-        requests_per_minute: int = 60,
+        **running: Any,
     ) -> ScaleTConfig:
-        """From words as a person types them.
+        """From words as a person types them; `running` are the fields of how it is run.
 
         Raises:
             ScaleTConfigError: naming every bad parameter.
         """
-        return cls(
-            ticker=ticker,
-            max_position=_number(max_position),
-            component=_number(component),
-            increment=_number(increment),
-            start_price=None if start_price is None else _number(start_price),
+        faults: list[str] = []
+        step = Distance.parse(increment)
+        terms = LadderTerms(
             client_id=client_id,
-            cancel_entries_on_stop=cancel_entries_on_stop,
-            requests_per_minute=requests_per_minute,
+            ticker=_ticker(ticker, faults),
+            max_position=number(max_position),
+            component=number(component),
+            initial=number(component if initial is None else initial),
+            increment=step,
+            profit_offset=_offset(profit_offset, step),
+            side=_side(side, faults),
+            restore=restore,
+            profit_from=_basis(profit_from, faults),
+            working_entries=working_entries,
+            existing_position=number(existing_position),
+            filled_initial=_or_none(filled_initial),
+            randomize_percent=number(randomize.removesuffix("%")),
+            lowest=_or_none(lowest),
+            highest=_or_none(highest),
+            session_limit=_or_none(session_limit),
+            max_loss=_or_none(max_loss),
+            flatten_on_loss=flatten_on_loss,
+            re_anchor=re_anchor,
         )
+        between = _hours(hours, faults)
+        try:
+            config = cls(terms=terms, start_price=_or_none(start_price), hours=between, **running)
+        except ScaleTConfigError as error:
+            raise ScaleTConfigError([*faults, *error.problems]) from None
+        if faults:
+            raise ScaleTConfigError(faults)
+        return config
 
 
-def _number(text: str) -> Decimal:
-    """What is no number becomes NaN, which is named together with all other faults."""
-    try:
-        return Decimal(text.strip())
-    except InvalidOperation:
-        return Decimal("NaN")
-
-
-def _name_problems(config: ScaleTConfig) -> list[str]:
-    problems = []
-    try:
-        if "/" in normalize_ticker(config.ticker):
-            problems.append(f"ticker {config.ticker}: this version trades stocks, not crypto")
-    except InvalidTicker as error:
-        problems.append(f"ticker: {error}")
-    if not re.fullmatch(CLIENT_ID_PATTERN, config.client_id):
-        problems.append(f"client_id {config.client_id[:70]!r} must match {CLIENT_ID_PATTERN}")
-    return problems
-
-
-def _amount_problems(config: ScaleTConfig) -> list[str]:
-    amounts = {
-        "max_position": config.max_position,
-        "component": config.component,
-        "increment": config.increment,
-        "start_price": config.start_price,
-    }
-    bad = {
-        name
-        for name, amount in amounts.items()
-        if amount is not None and not (amount.is_finite() and 0 < amount <= MAX_AMOUNT)
-    }
-    problems = [
-        f"{name} must be a number above 0, at most {MAX_AMOUNT:,}"
-        for name in amounts
-        if name in bad
-    ]
-    if not bad & {"max_position", "component"}:
-        problems += _size_problems(config.max_position, config.component)
-    if not bad & {"increment", "start_price"}:
-        problems += _price_problems(config.increment, config.start_price)
-    return problems
-
-
-def _size_problems(max_position: Decimal, component: Decimal) -> list[str]:
-    problems = []
-    if component > max_position:
-        problems.append(f"component {component} is more than max_position {max_position}")
-    if max_position / component > MAX_RUNGS:
-        problems.append(
-            f"max_position {max_position} in components of {component} "
-            f"makes more than {MAX_RUNGS} rungs"
-        )
-    # Alpaca keeps nine decimals of a fractional share
-    for name, amount in {"max_position": max_position, "component": component}.items():
-        if amount != round(amount, 9):
-            problems.append(f"{name} {amount} has more than nine decimals")
-    return problems
-
-
-def _price_problems(increment: Decimal, start_price: Decimal | None) -> list[str]:
-    if start_price is None:
-        if increment % _CENT:
-            return [f"increment {increment} is finer than a cent: give a start_price below $1"]
-        return []
-    step = price_step(start_price)
-    return [
-        f"{name} {amount} is not a multiple of Alpaca's price step {step} at ${start_price}"
-        for name, amount in {"start_price": start_price, "increment": increment}.items()
-        if amount % step
-    ]
-
-
-def _limit_problems(config: ScaleTConfig) -> list[str]:
-    problems = []
+def _problems(config: ScaleTConfig) -> list[str]:
+    problems = list(terms_problems(config.terms, config.start_price))
     if not 1 <= config.requests_per_minute <= MAX_REQUESTS_PER_MINUTE:
         problems.append(f"requests_per_minute must be 1 to {MAX_REQUESTS_PER_MINUTE}")
     if not 3 <= config.lease_s <= MAX_LEASE_S:
         problems.append(f"lease_s must be 3 to {MAX_LEASE_S}")
+    if not 1 <= config.max_price_age_s <= 86_400:
+        problems.append("max_price_age must be 1 to 86400 seconds")
+    if config.hours is not None and config.terms.is_crypto:
+        problems.append("hours are for stocks: crypto trades around the clock")
     return problems
+
+
+def _ticker(text: str, faults: list[str]) -> str:
+    try:
+        return normalize_ticker(text)
+    except InvalidTicker as error:
+        faults.append(f"ticker: {error}")
+        return "INVALID"
+
+
+def _side(text: str, faults: list[str]) -> Side:
+    try:
+        return Side(text.strip().lower())
+    except ValueError:
+        faults.append(f"side {text!r} must be long or short")
+        return Side.LONG
+
+
+def _basis(text: str, faults: list[str]) -> Literal["limit", "fill"]:
+    if text not in ("limit", "fill"):
+        faults.append(f"profit_from {text!r} must be limit or fill")
+    return "fill" if text == "fill" else "limit"
+
+
+def _offset(text: str | None, increment: Distance) -> Distance | None:
+    """Without one it is the increment; `none` means no profit orders."""
+    if text is None:
+        return increment
+    return None if text.strip().lower() == "none" else Distance.parse(text)
+
+
+def _hours(text: str | None, faults: list[str]) -> Hours | None:
+    if text is None:
+        return None
+    found = _HOURS.fullmatch(text.strip())
+    if found is None:
+        faults.append(f"hours {text!r} must be like 09:45-15:45, New York's time")
+        return None
+    first, second, third, fourth = map(int, found.groups())
+    hours = Hours(start=time(first, second), end=time(third, fourth))
+    if hours.start >= hours.end:
+        faults.append(f"hours {hours} end before they start")
+    return hours
+
+
+def _or_none(text: str | None) -> Decimal | None:
+    return None if text is None else number(text)

@@ -10,9 +10,10 @@ from typing import Final, TypeAlias
 
 import structlog
 
+from ..utils.answers import Answer, Lost, OrderData
 from ..utils.tracebacks import plain_traceback
 from .intents import Cancel, Intent, Place
-from .venue import Answer, Lost, OrderData, Venue, VenueFailed
+from .venue import Venue, VenueFailed
 
 log: Final = structlog.get_logger("tickerbus.scale_t")
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import structlog
 
+from ..utils.answers import Accepted, Answer, Found, Refused
 from ..utils.redis.messages import (
     BrokerStatus,
     GapMessage,
@@ -22,12 +23,12 @@ from ..utils.redis.messages import (
     PriceMessage,
     RegistrationReply,
 )
+from ..utils.waits import GrowingWait, RequestBudget
 from .desk import Job, Listed, ListOpen, OrderDesk
 from .intents import Cancel, LookUp, Place
-from .ladder import Ladder
+from .ladder import Gate, Ladder
 from .readiness import Readiness
-from .venue import Accepted, Answer, Found, Refused, Venue
-from .waits import GrowingWait, RequestBudget
+from .venue import Venue
 
 log: Final = structlog.get_logger("tickerbus.scale_t")
 
@@ -193,12 +194,7 @@ class Engine:
                 self.ladder.see_open_orders(orders, job.expected, now)
 
     def _see_place_refused(self, place: Place, refused: Refused, now: float) -> None:
-        if refused.status == 422:
-            # "client_order_id must be unique" is among its meanings, so look before believing it.
-            self.ladder.see_unresolved(place.client_order_id, now, refusal=refused.reason)
-            wait_s = 0.0
-        else:
-            wait_s = self.ladder.see_refused(place.client_order_id, refused.reason, now)
+        wait_s = self.ladder.see_refused(place.client_order_id, refused, now)
         self.counters["refused"] += 1
         log.warning(
             "scale_t.order_refused",
@@ -232,7 +228,7 @@ class Engine:
             else:
                 log.info("scale_t.entries_allowed")
             self._obstacle = obstacle
-        self.ladder.entries_allowed = obstacle is None
+        self.ladder.entry_gate = Gate.OPEN if obstacle is None else Gate.NO_NEW
 
     def _room(self, now: float) -> int:
         return min(self._desk.room, self._budget.room(now)) if self._pause.over(now) else 0

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, auto
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from .order_ids import OrderKind
+from .terms import TimeInForce
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Send a limit order: an entry buys, a profit sells."""
+    """Send an order. Without `limit_price` it is a market order: only to flatten."""
 
     client_order_id: str
     kind: OrderKind
     ticker: str
+    side: Literal["buy", "sell"]
     qty: Decimal
-    limit_price: Decimal
+    limit_price: Decimal | None
+    time_in_force: TimeInForce = "day"
 
 
 @dataclass(frozen=True, kw_only=True)

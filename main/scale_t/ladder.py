@@ -1,9 +1,9 @@
-"""Pure: scale trading on one stock. In come prices, order events and time; out come intents.
+"""Pure: scale trading on one ticker. In come prices, order events and time; out come intents.
 
-The rungs are fixed prices: the starting price, and each next one `increment` lower. One entry
-works at a time, on the highest rung that is not full. What it buys is offered one increment above
-its rung as portions execute; when that is sold, the rung is free again, an entry further down is
-cancelled, and the ladder buys there anew.
+The rungs are fixed prices from the starting price on: each next one is an increment lower (higher,
+for a short ladder). `working_entries` of them (one) have an entry at a time, the first that are not
+full. What an entry takes is offered at a profit as portions execute. When a profit fills and
+`restore` is set, the quantity returns to its own rung, and the entry below is cancelled for it.
 
 Nothing here remembers what to do next: `decide` compares what works with what is wanted, and asks
 for the difference. So it does not matter in which order, or how often, events arrive. The rule
@@ -15,138 +15,106 @@ All times are seconds of one monotonic clock that the caller chooses.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, Final
+from enum import Enum, auto
 
-from ..utils.redis.messages import OrderMessage
 from .book import ZERO, Book, OwnOrder
 from .intents import Cancel, Intent, LookUp, Place, Stage
+from .modes import Mode
+from .order_fates import OrderFates
 from .order_ids import OrderKind
-from .rungs import Rung, build_rungs, ceil_to_step
-from .waits import GrowingWait
-
-HOLD_FIRST_S: Final = 5.0
-HOLD_CAP_S: Final = 300.0
-ABSENT_AFTER_S: Final = 30.0  # a request that was lost on the way has long failed by then
+from .profit import Profit, profit_of, total_profit
+from .rungs import PriceGrid, Rung, build_rungs
+from .terms import LadderTerms, Side
+from .wanted import Scene, Wanted
 
 
-@dataclass(frozen=True, kw_only=True)
-class LadderTerms:
-    """What the ladder is asked to do."""
+class Gate(Enum):
+    """What the shell says of entries: whether their fills would be heard of, and the hours."""
 
-    client_id: str
-    ticker: str
-    max_position: Decimal
-    component: Decimal
-    increment: Decimal
+    OPEN = auto()
+    NO_NEW = auto()
+    TAKE_BACK = auto()  # working ones are cancelled, too
 
 
-class Ladder:
+class Ladder(OrderFates):
     """The state of one ladder. Not thread-safe: one thread feeds it and asks it."""
 
     def __init__(self, terms: LadderTerms) -> None:
+        super().__init__(Book(terms.client_id, terms.ticker))
         self.terms = terms
-        self.book = Book(terms.client_id, terms.ticker)
         self.rungs: tuple[Rung, ...] = ()
-        self.entries_allowed = True  # the shell says whether fills would be heard of
-        self._stopping = False
-        self._cancel_entries = True
-        self._holds: defaultdict[tuple[OrderKind, int], GrowingWait] = defaultdict(
-            lambda: GrowingWait(HOLD_FIRST_S, HOLD_CAP_S)
-        )
+        self.start_price: Decimal | None = None
+        self.last_price: Decimal | None = None
+        self.ratio = Decimal(1)  # of the splits since the starting price
+        self.entry_gate = Gate.OPEN
+        self.market_open = True  # while it is not, nothing is sent but cancels
+        self.session_entered = ZERO  # what had been entered when this session began
+        self.adopted: dict[int, Decimal] = {}  # own quantity that somebody else undid, by rung
+        self.loss_reached = False
+        self._keep_entries = False
 
     # -- in
 
     def see_price(self, price: Decimal) -> None:
         """A trade that may set the last price. The first one becomes the starting price."""
-        if not self.rungs and price.is_finite() and price > 0:
+        if not (price.is_finite() and price > 0):
+            return
+        self.last_price = price
+        if not self.rungs:
             self.start_at(price)
+        self._check_loss(price)
 
     def start_at(self, start_price: Decimal) -> None:
-        """Fix the rungs. They never move again."""
-        assert not self.rungs, "the rungs are fixed"
-        terms = self.terms
-        self.rungs = build_rungs(start_price, terms.increment, terms.component, terms.max_position)
+        """Fix the rungs. They never move again, but for `re_anchor`."""
+        grid = PriceGrid(fixed=self.terms.price_step)
+        is_long = self.terms.side is Side.LONG
+        self.start_price = grid.floor(start_price) if is_long else grid.ceil(start_price)
+        self.rungs = build_rungs(self.terms, self.start_price, self.ratio)
+        self._place_existing()
 
-    def see_order(self, message: OrderMessage, now: float) -> OwnOrder | None:
-        """An order message from the ticker's channel; returns the own order that it is about."""
-        return self._note(self.book.apply(message), now)
-
-    def see_order_data(self, order_data: Mapping[str, Any], now: float) -> OwnOrder | None:
-        """An order object from a REST answer; returns the own order that it is about."""
-        return self._note(self.book.absorb(order_data), now)
-
-    def see_open_orders(
-        self, orders: Sequence[Mapping[str, Any]], expected: frozenset[str], now: float
-    ) -> None:
-        """Alpaca's list of open orders. What was `expected` in it, when it was asked for
-        (`working_ids`), and is not there, is looked up."""
-        seen = [self.see_order_data(order_data, now) for order_data in orders]
-        there = {order.client_order_id for order in seen if order is not None}
-        for client_order_id in expected - there:
-            order = self.book.get(client_order_id)
-            if order is not None and order.pending > 0:
-                order.look_up_wanted = True
-
-    def working_ids(self) -> frozenset[str]:
-        """The orders that Alpaca has shown and that have not ended."""
-        working = [*self.book.active("entry"), *self.book.active("profit")]
-        return frozenset(each.client_order_id for each in working if each.stage is Stage.SEEN)
-
-    def see_refused(self, client_order_id: str, reason: str, now: float) -> float:
-        """Alpaca did not take the order. The rung waits, longer each time; returns how long."""
-        order = self.book.get(client_order_id)
-        if order is None or order.stage not in (Stage.SENDING, Stage.UNRESOLVED):
-            return 0.0
-        order.move(Stage.REFUSED)
-        order.refusal = reason
-        self.book.settle(order)
-        return self._holds[order.name.rung].grow(now)
-
-    def see_unresolved(self, client_order_id: str, now: float, refusal: str | None = None) -> None:
-        """The answer was lost: the order may exist. With a `refusal` there is an answer, but one
-        that is also given when the order exists already."""
-        order = self.book.get(client_order_id)
-        if order is not None and order.stage is Stage.SENDING:
-            order.move(Stage.UNRESOLVED)
-            order.doubtful_since, order.refusal = now, refusal
-            order.look_up_wanted = True
-
-    def see_absent(self, client_order_id: str, now: float) -> None:
-        """Looked up, and Alpaca does not know it. If only its answer was lost, it may still be on
-        its way: for `ABSENT_AFTER_S` it goes on to count."""
-        order = self.book.get(client_order_id)
-        if order is None:
-            return
-        if order.stage is Stage.SEEN:
-            order.look_up_wanted = False
-        elif order.stage is Stage.UNRESOLVED and order.refusal is not None:
-            self.see_refused(client_order_id, order.refusal, now)
-        elif order.stage is Stage.UNRESOLVED and now - order.doubtful_since >= ABSENT_AFTER_S:
-            order.move(Stage.ABSENT)
+    def rescale(self, ratio: Decimal) -> None:
+        """A split of `ratio` new for one old: quantities times, prices divided by it."""
+        self.ratio *= ratio
+        for order in self.book:
+            self.book.ratios[order.client_order_id] = order.ratio = order.ratio * ratio
+            order.qty *= ratio
+            order.limit_price = None if order.limit_price is None else order.limit_price / ratio
             self.book.settle(order)
+        self.adopted = {component: qty * ratio for component, qty in self.adopted.items()}
+        if self.start_price is not None:
+            self.rungs = build_rungs(self.terms, self.start_price, self.ratio)
+            self._place_existing()
 
-    def look_up(self, client_order_id: str) -> None:
-        """Ask Alpaca for this order's truth, if it is not known to have ended: a cancel was not
-        confirmed, or nobody may be there to tell us of its end."""
-        order = self.book.get(client_order_id)
-        if order is not None and order.pending > 0:
-            order.look_up_wanted = True
-
-    def stop(self, cancel_entries: bool) -> None:
+    def stop(self, cancel_entries: bool, reason: str = "stopped") -> None:
         """From here on nothing is placed. Profit orders keep working."""
-        self._stopping, self._cancel_entries = True, cancel_entries
+        if self.mode is not Mode.FLATTENING:
+            self._keep_entries = not cancel_entries
+            self.become(Mode.STOPPING, reason)
+
+    # -- what is known
+
+    @property
+    def position(self) -> Decimal:
+        return self.book.position
+
+    @property
+    def is_flat(self) -> bool:
+        """Nothing is owned, and nothing works or may work."""
+        return not self.book.active() and all(each.held <= 0 for each in self.book.rungs.values())
+
+    def profit(self) -> Profit:
+        return profit_of(self.book, self.terms.side, self.last_price)
 
     # -- out
 
     def decide(self, now: float, room: int) -> list[Intent]:
         """What to do now, most urgent first, at most `room` requests. What is returned counts as
         asked for; what found no room is wanted again the next time."""
+        self._re_anchor()
         intents: list[Intent] = []
-        for wanted in (self._cancels, self._profits, self._look_ups, self._entries):
+        for wanted in (self._cancels, self._exits, self._look_ups, self._entries):
             for intent in wanted(now):
                 if len(intents) >= room:
                     return intents
@@ -154,65 +122,61 @@ class Ladder:
                 intents.append(intent)
         return intents
 
-    @property
-    def position(self) -> Decimal:
-        return self.book.position
+    def wanted_entries(self) -> list[Wanted]:
+        """Where the ladder wants to enter now, and how much."""
+        if self._takes_entries_back() or self._anchor_is_lost():
+            return []
+        return self._scene.entries()
 
-    @property
-    def next_rung(self) -> tuple[Rung, Decimal] | None:
-        """Where the ladder wants to buy, and how much: the highest rung that is not full."""
-        for rung in self.rungs:
-            missing = rung.size - self.book.held[rung.component]
-            if missing > 0:
-                return rung, missing
-        return None
+    def range_obstacle(self) -> str | None:
+        """Why the last price allows no entry, or None."""
+        return self._scene.range_obstacle(self.last_price)
 
     # -- private: what is wanted
 
+    @property
+    def _scene(self) -> Scene:
+        return Scene(terms=self.terms, book=self.book, rungs=self.rungs, ratio=self.ratio)
+
+    def _takes_entries_back(self) -> bool:
+        shut = not self.mode.enters or self.entry_gate is Gate.TAKE_BACK
+        return shut or self.range_obstacle() is not None
+
     def _cancels(self, now: float) -> Iterator[Cancel]:
-        for order in (*self._unwanted_entries(), *self._unwanted_profits()):
+        for order in (*self._unwanted_entries(), *self._unwanted_exits()):
             if order.stage is Stage.SEEN and order.order_id and order.next_cancel.over(now):
                 yield Cancel(client_order_id=order.client_order_id, order_id=order.order_id)
 
     def _unwanted_entries(self) -> list[OwnOrder]:
-        working = self.book.active("entry")
-        if self._stopping:
-            return working if self._cancel_entries else []
-        keep = next((order for order in working if self._is_wanted(order)), None)
-        return [order for order in working if order is not keep]
+        if self.mode is Mode.STOPPING and self._keep_entries:
+            return []
+        scene = self._scene
+        return scene.unwanted_entries(self.wanted_entries(), scene.entry_room(self.session_entered))
 
-    def _is_wanted(self, entry: OwnOrder) -> bool:
-        if self.next_rung is None:
-            return False
-        rung, missing = self.next_rung
-        room = self.terms.max_position - self.book.position
-        return (
-            entry.name.component == rung.component
-            and entry.limit_price == rung.entry_price
-            and entry.pending <= min(missing, room)
-        )
+    def _unwanted_exits(self) -> list[OwnOrder]:
+        if self.mode is Mode.FLATTENING:
+            return [order for order in self.book.active("profit") if order.limit_price is not None]
+        return self._scene.unwanted_exits()
 
-    def _unwanted_profits(self) -> list[OwnOrder]:
-        """The newest ones, where more is offered than the rung holds."""
-        unwanted = []
-        left = dict(self.book.held)
-        for order in self.book.active("profit"):
-            component = order.name.component
-            if order.pending > left.get(component, ZERO):
-                unwanted.append(order)
-            else:
-                left[component] -= order.pending
-        return unwanted
+    def _exits(self, now: float) -> Iterator[Place]:
+        if self.mode is Mode.FLATTENING:
+            wanted = self._closes()
+        elif self.mode.exits and self.market_open and self.terms.profit_offset is not None:
+            wanted = self._scene.exits()
+        else:
+            return
+        for want in wanted:
+            if self.holds.open(("profit", want.component), now):
+                yield self._place("profit", want)
 
-    def _profits(self, now: float) -> Iterator[Place]:
-        if self._stopping:
+    def _closes(self) -> Iterator[Wanted]:
+        """At the market, once nothing else works or may work."""
+        if any(order.limit_price is not None for order in self.book.active()):
             return
         offered = self.book.offered()
-        for component, held in list(self.book.held.items()):
-            missing = held - offered[component]
-            if missing > 0 and self._holds["profit", component].over(now):
-                price = ceil_to_step(self.book.bought_at(component) + self.terms.increment)
-                yield self._place("profit", component, missing, price)
+        for component, rung in list(self.book.rungs.items()):
+            if rung.held > offered[component]:
+                yield Wanted(component, rung.held - offered[component], None)
 
     def _look_ups(self, now: float) -> Iterator[LookUp]:
         for order in self.book.doubtful():
@@ -220,45 +184,79 @@ class Ladder:
                 yield LookUp(client_order_id=order.client_order_id)
 
     def _entries(self, now: float) -> Iterator[Place]:
-        if self._stopping or not self.entries_allowed or self.next_rung is None:
+        if self.entry_gate is not Gate.OPEN or not self.market_open:
             return
-        if self.book.active("entry"):
-            return  # one at a time, and one that is being cancelled may still fill
-        rung, missing = self.next_rung
-        qty = min(missing, self.terms.max_position - self.book.position)
-        if qty > 0 and self._holds["entry", rung.component].over(now):
-            yield self._place("entry", rung.component, qty, rung.entry_price)
+        for want in self.wanted_entries():
+            active = self.book.active("entry")  # one that is being cancelled may still fill
+            if len(active) >= self.terms.working_entries:
+                return
+            room = self._scene.entry_room(self.session_entered) - self.book.pending_entries
+            qty = min(want.qty, room)
+            busy = any(order.name.component == want.component for order in active)
+            if qty > 0 and not busy and self.holds.open(("entry", want.component), now):
+                yield self._place("entry", Wanted(want.component, qty, want.price))
 
-    def _place(self, kind: OrderKind, component: int, qty: Decimal, limit_price: Decimal) -> Place:
-        name = self.book.next_name(kind, component)
+    def _place(self, kind: OrderKind, want: Wanted) -> Place:
+        enters, is_long = kind == "entry", self.terms.side is Side.LONG
         return Place(
-            client_order_id=name.text(self.book.prefix),
+            client_order_id=self.book.next_name(kind, want.component).text(self.book.prefix),
             kind=kind,
             ticker=self.terms.ticker,
-            qty=qty,
-            limit_price=limit_price,
+            side="buy" if enters == is_long else "sell",
+            qty=want.qty,
+            limit_price=want.price,
+            time_in_force=self.terms.time_in_force,
         )
 
     # -- private: what follows
 
-    def _ask(self, intent: Intent, now: float) -> None:
-        if isinstance(intent, Place):
-            self.book.begin(intent.client_order_id, intent.qty, intent.limit_price)
-            return
-        order = self.book.get(intent.client_order_id)
-        assert order is not None
-        if isinstance(intent, Cancel):
-            order.cancel_asked = True
-            order.next_cancel.grow(now)
-        else:
-            order.next_look_up.grow(now)
+    def _place_existing(self) -> None:
+        """What was owned at the start fills the rungs from the front; what was adopted away is
+        missing on its own."""
+        left = self.terms.existing_position * self.ratio
+        for rung in self.rungs:
+            part = min(left, rung.size)
+            left -= part
+            adopted = self.adopted.get(rung.component, ZERO)
+            self.book.set_base(rung.component, part + adopted, rung.entry_price)
 
-    def _note(self, order: OwnOrder | None, now: float) -> OwnOrder | None:
-        """An order that ended short, unasked, was refused or taken away: do not rush to repeat."""
-        if order is not None and order.pending == 0 and not order.end_noted:
-            order.end_noted = True
-            if order.filled >= order.qty:
-                self._holds[order.name.rung].reset()
-            elif not order.cancel_asked:
-                self._holds[order.name.rung].grow(now)
-        return order
+    def adopt(self, account_qty: Decimal) -> dict[int, Decimal]:
+        """The account holds less than this ladder owns: take that for the truth. What is missing
+        is taken off the rungs nearest to the market. Returns `adopted`, to be kept."""
+        excess = self.position - account_qty
+        for component in sorted(self.book.rungs, reverse=True):
+            part = min(excess, max(ZERO, self.book.held(component)))
+            if part > 0:
+                self.adopted[component] = self.adopted.get(component, ZERO) - part
+                excess -= part
+        self._place_existing()
+        return self.adopted
+
+    def _anchor_is_lost(self) -> bool:
+        """The price ran away from a ladder that owns nothing."""
+        times, price = self.terms.re_anchor, self.last_price
+        if times is None or price is None or not self.rungs or self.position != 0:
+            return False
+        first = self.rungs[0].entry_price
+        increment = self.terms.increment
+        step = increment.of(first) / (1 if increment.percent else self.ratio)
+        return self.terms.side.sign * (price - first) > times * step
+
+    def _re_anchor(self) -> None:
+        """Only when nothing works any more: a late fill would belong to the old prices."""
+        if self._anchor_is_lost() and not self.book.active() and self.mode is Mode.TRADING:
+            assert self.last_price is not None
+            self.start_at(self.last_price * self.ratio)
+
+    def _check_loss(self, price: Decimal) -> None:
+        most = self.terms.max_loss
+        if most is None or self.mode in (Mode.STOPPING, Mode.FLATTENING):
+            return
+        profit = total_profit(self.book, self.terms.side, price)
+        if profit <= -most:
+            reason = f"the loss of {-profit:.2f} reached the maximum, {most}"
+            self.loss_reached = True
+            if self.terms.flatten_on_loss:
+                self.become(Mode.FLATTENING, reason)
+            else:
+                self.stop(cancel_entries=True, reason=reason)

@@ -23,13 +23,13 @@ from ..utils.redis.config import RedisConfig
 from ..utils.redis.errors import RedisUnavailable
 from ..utils.redis.registration import LeaseKeeper, RegistrationClient
 from ..utils.redis.subscriber import RedisSubscriber
+from ..utils.waits import GrowingWait
 from .config import ScaleTConfig
 from .engine import Engine
-from .ladder import Ladder, LadderTerms
+from .ladder import Ladder
 from .readiness import Readiness
 from .start_state import NotUnderstood, restore
 from .venue import TooManyOrders, Venue, VenueFailed
-from .waits import GrowingWait
 
 log: Final = structlog.get_logger("tickerbus.scale_t")
 
@@ -106,15 +106,7 @@ class ScaleT:
     def _run_on_bus(self, venue: Venue, readiness: Readiness) -> int:
         config = self._config
         redis = self._settings.redis_config(client_name=f"scale-t-{config.ticker}")
-        ladder = Ladder(
-            LadderTerms(
-                client_id=config.client_id,
-                ticker=config.ticker,
-                max_position=config.max_position,
-                component=config.component,
-                increment=config.increment,
-            )
-        )
+        ladder = Ladder(config.terms)
         self.engine = engine = Engine(ladder, readiness, venue, config.requests_per_minute)
         if self._stop_asked:
             engine.stop()
@@ -135,13 +127,16 @@ class ScaleT:
             orders = self._ask(lambda: venue.all_orders(ticker))
             # Asked for after the orders: a sale in between makes it too small, never too large.
             account_qty = self._ask(lambda: venue.position(ticker))
-            restore(ladder, orders, account_qty, self._config.start_price)
+            restore(ladder, orders, self._config.start_price)
+            if ladder.position > max(account_qty, 0):
+                told = f"it owns {ladder.position}, but the account holds {account_qty}"
+                raise NotUnderstood([told])
         except (NotUnderstood, TooManyOrders) as error:
             raise _Ends(NOT_STARTED, "scale_t.start_state_not_understood", error) from error
         log.info(
             "scale_t.started",
             ticker=ticker,
-            max_position=str(self._config.max_position),
+            max_position=str(self._config.terms.max_position),
             start_price=str(ladder.rungs[0].entry_price) if ladder.rungs else "first price",
             held=str(ladder.position),
             working=len(ladder.working_ids()),
@@ -154,7 +149,7 @@ class ScaleT:
             try:
                 return question()
             except VenueFailed as error:
-                if error.refused:
+                if error.keys_refused:
                     raise _Ends(REFUSED, "scale_t.keys_refused", error) from error
                 if not told:
                     log.warning("scale_t.alpaca_away", reason=str(error))

@@ -1,28 +1,30 @@
 """Pure: what a ladder may conclude from its own earlier orders when it starts.
 
-Alpaca's list of orders is the only memory. Every own order, open or ended, is taken in, so an
-order that is still open is never sent again, and what was bought and not yet sold is offered.
-What this version does not understand, it does not touch: it sends nothing, cancels nothing, and
-says why (`NotUnderstood`). That is so when
+Alpaca's list of orders is the memory. Every own order, open or ended, is taken in, so an order that
+is still open is never sent again, and what was entered and not yet left is offered. What it does
+not understand, it does not touch: it sends nothing, cancels nothing, and says why
+(`NotUnderstood`). That is so when
 
-* an own order cannot be read, or the rungs sold more than they bought;
-* quantity is held on rungs that do not lie on one ladder of this increment and starting price;
-* the account holds less than the ladder owns: somebody else sold it.
+* an own order cannot be read, or the rungs left more than they entered;
+* quantity is held on rungs that do not lie on one ladder of this increment and starting price.
 
-To go on from there, sell the rest by hand and give another `client_id`, or the parameters of the
-run before. The complete consumer will add `existing_position` and `filled_initial`, adopting the
-account's position, profit from the fill's price, and the check before each session (splits, names).
+To go on from there, close the rest by hand and give another `client_id`, or the parameters of the
+run before. That the account holds less than the ladder owns is no contradiction, but somebody
+else's trade: see `session_check.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from .book import ZERO, Book
+from .book import Book
 from .ladder import Ladder
 from .order_ids import parse_order_name
+from .rungs import Levels, PriceGrid
+
+_ROUNDED_BY = 3  # price steps that rounding on the way down the ladder may take
 
 
 class NotUnderstood(Exception):
@@ -37,69 +39,100 @@ class NotUnderstood(Exception):
 def restore(
     ladder: Ladder,
     orders: Sequence[Mapping[str, Any]],
-    account_qty: Decimal,
-    start_price: Decimal | None,
+    given: Decimal | None,
+    saved: Decimal | None = None,
 ) -> None:
     """Feed a new ladder with Alpaca's orders of its ticker, and fix its rungs where that is clear.
 
-    The rungs stay open (the first eligible price fixes them) when nothing is held, no starting
-    price was given, and no one working entry tells the old one.
+    `given` is the starting price of the parameters, `saved` that of the run before; both, like the
+    orders, from before any split that `ladder.ratio` knows. The rungs stay open (the first eligible
+    price fixes them) when nothing is held, no starting price was given, and no one working entry
+    tells the old one.
 
     Raises:
         NotUnderstood: see above.
     """
     for order_data in orders:
         ladder.see_order_data(order_data, now=0.0)
-    book = ladder.book
-    problems = [*_unreadable(book, orders), *_impossible(book, account_qty)]
+    problems = [*_unreadable(ladder.book, orders), *_impossible(ladder)]
     if not problems:
-        start_price, problems = _starting_price(ladder, start_price)
+        start_price, problems = _starting_price(ladder, given, saved)
     if problems:
         raise NotUnderstood(problems)
     if start_price is not None:
         ladder.start_at(start_price)
 
 
-def _unreadable(book: Book, orders: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = (order_data.get("client_order_id") for order_data in orders)
-    mine = (name for name in names if isinstance(name, str) and name.startswith(book.prefix))
-    return [
-        f"order {name} is no name of ours"
-        for name in mine
-        if not parse_order_name(book.prefix, name)
-    ]
+def _unreadable(book: Book, orders: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for order_data in orders:
+        name = order_data.get("client_order_id")
+        ours = isinstance(name, str) and name.startswith(book.prefix)
+        if ours and not parse_order_name(book.prefix, name):
+            yield f"order {name} is no name of ours"
 
 
-def _impossible(book: Book, account_qty: Decimal) -> list[str]:
-    problems = [
-        f"rung {component} sold {-held} more than it bought"
-        for component, held in sorted(book.held.items())
-        if held < 0
-    ]
-    if not problems and book.position > max(account_qty, ZERO):
-        problems.append(f"it owns {book.position}, but the account holds {account_qty}")
-    return problems
+def _impossible(ladder: Ladder) -> Iterator[str]:
+    existing = ladder.terms.existing_position
+    for component, rung in sorted(ladder.book.rungs.items()):
+        if rung.held < 0 and not existing and not ladder.adopted:
+            yield f"rung {component} left {-rung.held} more than it entered"
 
 
-def _starting_price(ladder: Ladder, given: Decimal | None) -> tuple[Decimal | None, list[str]]:
+def _starting_price(
+    ladder: Ladder, given: Decimal | None, saved: Decimal | None
+) -> tuple[Decimal | None, list[str]]:
     """The starting price that fits what is held; what merely works can be cancelled."""
-    book, increment = ladder.book, ladder.terms.increment
-    held = {
-        component: book.bought_at(component) + component * increment
-        for component, qty in book.held.items()
-        if qty > 0
-    }
-    if held:
-        told = given if given is not None else next(iter(held.values()))
-        wrong = [
-            f"rung {component} was bought at {book.bought_at(component)}, which is not on a ladder "
-            f"from {told} in steps of {increment}"
-            for component, implied in sorted(held.items())
-            if implied != told
-        ]
-        return told, wrong
-    if given is None:
-        working = book.active("entry")
-        implied_prices = {e.limit_price + e.name.component * increment for e in working}
-        given = implied_prices.pop() if len(implied_prices) == 1 else None
-    return given, []
+    book = ladder.book
+    held = [
+        (component, book.basis(component, from_fill=False))
+        for component, rung in sorted(book.rungs.items())
+        if rung.held > 0
+    ]
+    # A ladder that moves is where its orders are, not where it once began.
+    fixed = given if ladder.terms.re_anchor is None else None
+    if not held and fixed is not None:
+        return fixed, []
+    working = [
+        (order.name.component, order.limit_price)
+        for order in book.active("entry")
+        if order.limit_price is not None
+    ]
+    told = held or working
+    candidates = [fixed] if fixed is not None else [saved, *_candidates(ladder, told)]
+    for candidate in candidates:
+        if candidate is not None and told and not _off(ladder, candidate, told):
+            return candidate, []
+    if not held:
+        return given, []
+    best = next(each for each in candidates if each is not None)
+    return None, [
+        f"rung {component} was entered at {price}, which is not on a ladder from {best} "
+        f"in steps of {ladder.terms.increment}"
+        for component, price in _off(ladder, best, held)
+    ]
+
+
+def _off(
+    ladder: Ladder, start: Decimal, prices: Sequence[tuple[int, Decimal]]
+) -> list[tuple[int, Decimal]]:
+    """The rungs that would not stand where they do, on a ladder from `start`."""
+    levels = Levels(ladder.terms, start, ladder.ratio)
+    return [
+        (component, price) for component, price in prices if levels.entry_price(component) != price
+    ]
+
+
+def _candidates(ladder: Ladder, prices: Sequence[tuple[int, Decimal]]) -> list[Decimal]:
+    """The starting prices on which the first of these rungs may stand."""
+    if not prices:
+        return []
+    (component, price), terms = prices[0], ladder.terms
+    sign, ratio = terms.side.sign, ladder.ratio
+    if terms.increment.percent:
+        start = price * ratio / (1 - sign * terms.increment.amount / 100) ** component
+    else:
+        start = price * ratio + sign * component * terms.increment.amount
+    grid = PriceGrid(fixed=terms.price_step)
+    middle, step = grid.floor(start), grid.step(start)
+    near = [middle + offset * step for offset in range(-_ROUNDED_BY, _ROUNDED_BY + 1)]
+    return sorted(near, key=lambda each: abs(each - start))

@@ -25,6 +25,7 @@ class FakeOrder:
     status: str = "new"
     filled: Decimal = Decimal(0)
     version: int = 0
+    value: Decimal = Decimal(0)  # dollars of its fills
 
     @property
     def open(self) -> Decimal:
@@ -36,11 +37,11 @@ class FakeOrder:
             "id": self.order_id,
             "client_order_id": self.place.client_order_id,
             "symbol": self.place.ticker,
-            "side": "buy" if self.place.kind == "entry" else "sell",
+            "side": self.place.side,
             "qty": str(self.place.qty),
-            "limit_price": str(self.place.limit_price),
+            "limit_price": None if self.place.limit_price is None else str(self.place.limit_price),
             "filled_qty": str(self.filled),
-            "filled_avg_price": str(self.place.limit_price) if self.filled else None,
+            "filled_avg_price": str(self.value / self.filled) if self.filled else None,
             "status": self.status,
             "updated_at": f"2026-11-20T15:00:00.{self.version:09d}Z",
         }
@@ -64,15 +65,20 @@ class FakeVenue:
         self._tell("new", order)
         return order.to_data()
 
-    def fill(self, client_order_id: str, qty: Decimal) -> None:
-        """Execute up to `qty` of what is open."""
+    def fill(self, client_order_id: str, qty: Decimal, price: Decimal | None = None) -> None:
+        """Execute up to `qty` of what is open, at its limit or at a better `price`."""
         order = self.orders[client_order_id]
         executed = min(qty, order.open)
         if executed > 0:
-            order.filled += executed
+            paid = price or order.place.limit_price or Decimal(100)
+            order.filled, order.value = order.filled + executed, order.value + executed * paid
             done = order.filled == order.place.qty
             order.status = "filled" if done else "partially_filled"
-            execution = {"execution_id": f"e-{next(self._ids)}", "qty": str(executed)}
+            execution = {
+                "execution_id": f"e-{next(self._ids)}",
+                "qty": str(executed),
+                "price": str(paid),
+            }
             self._tell("fill" if done else "partial_fill", order, **execution)
 
     def end(self, client_order_id: str, status: str = "canceled") -> bool:
@@ -87,8 +93,10 @@ class FakeVenue:
     def fill_late(self, client_order_id: str, qty: Decimal) -> None:
         """A fill that follows a cancel: it happens at real venues."""
         order = self.orders[client_order_id]
-        order.filled += min(qty, order.place.qty - order.filled)
-        self._tell("partial_fill", order, execution_id=f"e-{next(self._ids)}", qty=str(qty))
+        late = min(qty, order.place.qty - order.filled)
+        order.filled += late
+        order.value += late * (order.place.limit_price or Decimal(100))
+        self._tell("partial_fill", order, execution_id=f"e-{next(self._ids)}", qty=str(late))
 
     def find(self, client_order_id: str) -> dict[str, Any] | None:
         order = self.orders.get(client_order_id)
@@ -98,7 +106,16 @@ class FakeVenue:
         return [each for each in self.orders.values() if each.place.kind == kind and each.open > 0]
 
     @property
+    def cash(self) -> Decimal:
+        """What the account's cash changed by."""
+        signs = {"buy": -1, "sell": 1}
+        return sum(
+            (signs[each.place.side] * each.value for each in self.orders.values()), Decimal(0)
+        )
+
+    @property
     def position(self) -> Decimal:
+        """Owned by the ladder: bought, or sold short; never negative."""
         signs = {"entry": 1, "profit": -1}
         return sum(
             (signs[each.place.kind] * each.filled for each in self.orders.values()), Decimal(0)

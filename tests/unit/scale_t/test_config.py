@@ -16,29 +16,44 @@ def test_words_become_a_config() -> None:
     config = ScaleTConfig.from_text(
         ticker=" brk.b ", max_position="100", increment="0.10", start_price="412.50"
     )
-    assert (config.ticker, config.max_position, config.component) == ("BRK.B", 100, 10)
-    assert (config.increment, config.start_price) == (Decimal("0.10"), Decimal("412.50"))
+    terms = config.terms
+    assert (config.ticker, terms.max_position, terms.component) == ("BRK.B", 100, 10)
+    assert (terms.increment.amount, config.start_price) == (Decimal("0.10"), Decimal("412.50"))
+    assert (terms.profit_offset, terms.initial) == (terms.increment, 10)
 
 
 def test_all_bad_parameters_are_named_in_one_error() -> None:
-    """Nobody should have to start it five times."""
+    """Nobody should have to start it fifteen times."""
+    wrong: dict[str, Any] = {
+        "ticker": "BRK-B",
+        "max_position": "lots",
+        "component": "-1",
+        "initial": "0",
+        "increment": "0",
+        "profit_offset": "-2%",
+        "start_price": "nan",
+        "side": "sideways",
+        "profit_from": "luck",
+        "working_entries": 0,
+        "existing_position": "-5",
+        "randomize": "90",
+        "lowest": "-3",
+        "hours": "9-17",
+        "session_limit": "0",
+        "max_loss": "Infinity",
+        "re_anchor": 0,
+        "client_id": "my bot",
+        "requests_per_minute": 0,
+        "max_price_age_s": 0.0,
+        "lease_s": 2,
+    }
     with pytest.raises(ScaleTConfigError) as caught:
-        ScaleTConfig.from_text(
-            ticker="BRK-B",
-            max_position="lots",
-            component="-1",
-            increment="0",
-            start_price="nan",
-            client_id="my bot",
-            requests_per_minute=0,
-        )
+        ScaleTConfig.from_text(**wrong)
     text = str(caught.value)
-    assert len(caught.value.problems) == 7
-    assert all(
-        word in text for word in ("BRK.B", "max_position", "component", "increment", "start_price")
-    )
-    assert "client_id" in text
-    assert "requests_per_minute" in text
+    assert "BRK.B" in text
+    named = {name.removesuffix("_s") for name in wrong}
+    assert [name for name in named - {"lease"} if name not in text] == []
+    assert len(caught.value.problems) == len(wrong)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +66,25 @@ def test_all_bad_parameters_are_named_in_one_error() -> None:
         ({"increment": "0.005"}, "start_price below $1"),
         ({"increment": "0.005", "start_price": "2"}, "price step 0.01"),
         ({"start_price": "0.12345"}, "price step 0.0001"),
-        ({"ticker": "BTC/USD"}, "crypto"),
+        ({"ticker": "BTC/USD", "side": "short"}, "no crypto short"),
+        ({"ticker": "BTC/USD", "hours": "09:45-15:45"}, "around the clock"),
+        ({"side": "short", "component": "2.5"}, "whole shares short"),
+        ({"initial": "200"}, "initial 200 is more than max_position 100"),
+        ({"initial": "30", "profit_offset": "0.10"}, "no profit for slice 3"),
+        ({"increment": "100%"}, "less than 100%"),
+        ({"increment": "0.001%", "start_price": "20"}, "less than Alpaca's price step"),
+        ({"lowest": "10", "highest": "9"}, "lowest 10 must be below highest 9"),
+        ({"lowest": "10", "start_price": "9"}, "start_price 9 is below lowest 10"),
+        ({"highest": "10", "start_price": "11"}, "start_price 11 is above highest 10"),
+        ({"existing_position": "200"}, "existing_position 200 is more than max_position"),
+        ({"existing_position": "5", "restore": False}, "need profit orders and restore"),
+        ({"existing_position": "5", "profit_offset": "none"}, "need profit orders and restore"),
+        ({"existing_position": "5", "re_anchor": 3}, "choose one"),
+        ({"existing_position": "5", "filled_initial": "4"}, "from existing_position 5 to initial"),
+        ({"filled_initial": "11"}, "from existing_position 0 to initial 10"),
+        ({"existing_position": "10", "filled_initial": "10"}, "below initial 10"),
+        ({"flatten_on_loss": True}, "flatten_on_loss needs max_loss"),
+        ({"hours": "15:00-10:00"}, "end before they start"),
         ({"requests_per_minute": 201}, "1 to 200"),
         ({"max_position": "Infinity"}, "max_position"),
     ],
@@ -67,10 +100,4 @@ def test_a_fine_increment_is_allowed_below_a_dollar() -> None:
     config = ScaleTConfig.from_text(
         ticker="PENNY", max_position="100", increment="0.0005", start_price="0.5"
     )
-    assert config.increment == Decimal("0.0005")
-
-
-def test_a_lease_too_short_to_renew_is_refused() -> None:
-    """The broker takes 1 to 86,400 seconds; below 3 a third is shorter than a round trip."""
-    with pytest.raises(ScaleTConfigError, match="lease_s"):
-        ScaleTConfig(ticker="AAPL", max_position=Decimal(100), lease_s=2)
+    assert config.terms.increment.amount == Decimal("0.0005")

@@ -6,62 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from main.scale_t.intents import Cancel, Intent, LookUp, Place, Stage
-from main.scale_t.ladder import ABSENT_AFTER_S, HOLD_CAP_S, HOLD_FIRST_S, Ladder, LadderTerms
-from tests.unit.scale_t.fake_venue import FakeVenue
+from main.scale_t.intents import Cancel, LookUp, Place, Stage
+from main.scale_t.ladder import Gate
+from main.scale_t.modes import Mode
+from main.scale_t.order_fates import ABSENT_AFTER_S
+from main.utils.answers import Refused
+from tests.unit.scale_t.trade import ENTRY, PROFIT, Trade
 
-ENTRY, PROFIT = "bot:AAPL:entry:", "bot:AAPL:profit:"
-
-
-class Trade:
-    """A ladder and a venue on a perfect road, at one moment unless a test moves it."""
-
-    def __init__(self, max_position: int = 30, start: str = "100", increment: str = "0.05") -> None:
-        self.venue, self.now, self._read = FakeVenue(), 0.0, 0
-        self.ladder = Ladder(
-            LadderTerms(
-                client_id="bot",
-                ticker="AAPL",
-                max_position=Decimal(max_position),
-                component=Decimal(10),
-                increment=Decimal(increment),
-            )
-        )
-        self.ladder.see_price(Decimal(start))
-
-    def wants(self) -> list[Intent]:
-        return self.ladder.decide(self.now, 100)
-
-    def run(self) -> list[Intent]:
-        """Send what is wanted and tell all that happens, until nothing more is wanted."""
-        sent: list[Intent] = []
-        while True:
-            self.hear()
-            wanted = self.wants()
-            if not wanted:
-                return sent
-            for intent in wanted:
-                sent.append(intent)
-                if isinstance(intent, Place):
-                    assert self.venue.take(intent) is not None
-                elif isinstance(intent, Cancel):
-                    self.venue.end(intent.client_order_id)
-
-    def hear(self) -> None:
-        for message in self.venue.messages[self._read :]:
-            self.ladder.see_order(message, self.now)
-        self._read = len(self.venue.messages)
-
-    def fill(self, name: str, qty: int = 10) -> list[Intent]:
-        self.venue.fill(name, Decimal(qty))
-        return self.run()
-
-    def working(self) -> dict[str, tuple[int, Decimal]]:
-        return {
-            name.removeprefix("bot:AAPL:"): (int(order.open), order.place.limit_price)
-            for name, order in self.venue.orders.items()
-            if order.open
-        }
+NO_MONEY = Refused(status=403, code=40310000, message="insufficient buying power")
 
 
 def test_the_first_price_becomes_the_starting_price_and_no_later_one_moves_it() -> None:
@@ -132,10 +84,10 @@ def test_no_entry_is_sent_while_it_is_not_allowed_but_exits_are() -> None:
     """The order stream is not ready: a fill would not be heard of."""
     trade = Trade()
     trade.run()
-    trade.ladder.entries_allowed = False
+    trade.ladder.entry_gate = Gate.NO_NEW
     sent = trade.fill(f"{ENTRY}0:1")
     assert [intent.client_order_id for intent in sent] == [f"{PROFIT}0:1"]
-    trade.ladder.entries_allowed = True
+    trade.ladder.entry_gate = Gate.OPEN
     assert [intent.client_order_id for intent in trade.run()] == [f"{ENTRY}1:1"]
 
 
@@ -150,16 +102,17 @@ def test_the_most_urgent_is_sent_first_when_requests_are_short() -> None:
     assert [i.client_order_id for i in trade.ladder.decide(trade.now, 1)] == [f"{ENTRY}1:1"]
 
 
-def test_a_refused_rung_waits_longer_each_time() -> None:
-    """5, 10, 20, … up to 300 seconds; never at once."""
+def test_without_buying_power_the_rung_waits_longer_each_time_and_then_goes_on() -> None:
+    """30, 60, … up to 300 seconds; never at once."""
     trade, waits = Trade(), []
-    for _ in range(9):
+    for _ in range(6):
         (place,) = trade.wants()
-        waits.append(trade.ladder.see_refused(place.client_order_id, "403", trade.now))
+        waits.append(trade.ladder.see_refused(place.client_order_id, NO_MONEY, trade.now))
         trade.now += waits[-1] - 1
         assert trade.wants() == []
         trade.now += 1
-    assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+    assert waits == [30, 60, 120, 240, 300, 300]
+    assert trade.ladder.mode is Mode.TRADING
 
 
 def test_an_order_that_the_venue_ends_by_itself_is_not_repeated_at_once() -> None:
@@ -168,7 +121,7 @@ def test_an_order_that_the_venue_ends_by_itself_is_not_repeated_at_once() -> Non
     trade.run()
     trade.venue.end(f"{ENTRY}0:1", "rejected")
     assert trade.run() == []
-    trade.now += HOLD_FIRST_S
+    trade.now += 5
     assert [intent.client_order_id for intent in trade.run()] == [f"{ENTRY}0:2"]
 
 
@@ -237,7 +190,7 @@ def test_a_422_of_an_order_that_does_not_exist_is_a_refusal_at_once() -> None:
     trade.wants()
     trade.ladder.see_absent(place.client_order_id, trade.now)
     assert trade.wants() == []
-    trade.now += HOLD_CAP_S
+    trade.now += 300
     assert [intent.client_order_id for intent in trade.wants()] == [f"{ENTRY}0:2"]
 
 
@@ -249,7 +202,7 @@ def test_a_lost_answer_after_the_order_was_seen_changes_nothing() -> None:
     trade.venue.take(place)
     trade.hear()
     trade.ladder.see_unresolved(place.client_order_id, trade.now)
-    trade.ladder.see_refused(place.client_order_id, "late", trade.now)
+    trade.ladder.see_refused(place.client_order_id, NO_MONEY, trade.now)
     trade.ladder.see_absent(place.client_order_id, trade.now)
     assert trade.run() == []
 
@@ -278,7 +231,7 @@ def test_a_fill_after_a_cancel_on_the_working_rung_itself_cancels_what_is_too_mu
     trade.run()
     trade.venue.end(f"{ENTRY}0:1", "canceled")
     trade.run()
-    trade.now += HOLD_FIRST_S
+    trade.now += 5
     trade.run()
     assert set(trade.working()) == {"entry:0:2"}
     trade.venue.fill_late(f"{ENTRY}0:1", Decimal(10))
@@ -292,7 +245,7 @@ def test_a_late_fill_that_leaves_too_little_room_cancels_the_working_entry() -> 
     trade.run()
     trade.venue.end(f"{ENTRY}0:1", "canceled")
     trade.run()
-    trade.now += HOLD_FIRST_S
+    trade.now += 5
     trade.run()
     trade.venue.fill_late(f"{ENTRY}0:1", Decimal(4))
     trade.run()

@@ -9,11 +9,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from main.scale_t.intents import Cancel, Intent, LookUp, Place
-from main.scale_t.ladder import ABSENT_AFTER_S, HOLD_CAP_S, Ladder, LadderTerms
+from main.scale_t.ladder import Gate, Ladder
+from main.scale_t.order_fates import ABSENT_AFTER_S
+from main.scale_t.rungs import profit_price
+from main.scale_t.start_state import restore as restored
+from main.scale_t.terms import Side
+from main.utils.answers import Refused
 from main.utils.redis.messages import OrderMessage
 from tests.unit.scale_t.fake_venue import FakeVenue
+from tests.unit.scale_t.terms import terms
 
 ANSWERS = st.sampled_from(["ok", "ok", "ok", "lost", "lost_on_the_way", "refused", "slow"])
+
+NO_MONEY = Refused(status=403, message="insufficient buying power")
+EXISTS_ALREADY = Refused(status=422, message="client_order_id must be unique")
 
 
 class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
@@ -29,20 +38,50 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
         self.in_flight: list[Place] = []  # the answer is lost; may arrive within a few seconds
 
     @initialize(
-        maximum=st.integers(1, 35), component=st.integers(1, 10), start=st.sampled_from([100, 101])
+        maximum=st.integers(1, 35),
+        component=st.integers(1, 10),
+        initial=st.integers(1, 25),
+        start=st.sampled_from([100, 101]),
+        side=st.sampled_from(Side),
+        working=st.integers(1, 3),
+        restore=st.booleans(),
+        existing=st.sampled_from([0, 0, 0, 7]),
     )
-    def begin(self, maximum: int, component: int, start: int) -> None:
+    def begin(  # noqa: PLR0917
+        self,
+        maximum: int,
+        component: int,
+        initial: int,
+        start: int,
+        side: Side,
+        working: int,
+        restore: bool,
+        existing: int,
+    ) -> None:
         self.maximum = Decimal(maximum)
+        self.existing = Decimal(min(existing, maximum) if restore else 0)
+        self.start = Decimal(start)
         self.ladder = Ladder(
-            LadderTerms(
-                client_id="bot",
-                ticker="AAPL",
-                max_position=self.maximum,
-                component=Decimal(min(component, maximum)),
-                increment=Decimal("0.05"),
+            terms(
+                maximum,
+                component=min(component, maximum),
+                initial=min(initial, maximum),
+                side=side,
+                profit_offset="1.30",
+                working_entries=working,
+                restore=restore,
+                existing_position=self.existing,
             )
         )
-        self.ladder.see_price(Decimal(start))
+        self.ladder.see_price(self.start)
+
+    @rule()
+    def be_killed_and_started_again(self) -> None:
+        """All it knew is gone; Alpaca's list says it again. What was in flight may still arrive."""
+        ladder = Ladder(self.ladder.terms)
+        ladder.entry_gate = self.ladder.entry_gate
+        restored(ladder, [each.to_data() for each in self.venue.orders.values()], self.start)
+        self.ladder = ladder
 
     # -- the shell's side
 
@@ -71,11 +110,11 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
             elif answer == "slow":
                 self.in_flight.append(place)
         elif answer == "refused":
-            self.ladder.see_refused(name, "403", self.now)
+            self.ladder.see_refused(name, NO_MONEY, self.now)
         elif (order_data := self.venue.take(place)) is not None:
             self.ladder.see_order_data(order_data, self.now)
         else:
-            self.ladder.see_unresolved(name, self.now, refusal="422 must be unique")
+            self.ladder.see_refused(name, EXISTS_ALREADY, self.now)
 
     def send_cancel(self, cancel: Cancel, answer: str) -> None:
         if answer == "lost_on_the_way":
@@ -118,11 +157,17 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
         self.arrive()  # a slow request is there long before it is given up
         self.now += seconds
 
-    @rule(qty=st.integers(1, 12), which=st.randoms(use_true_random=False))
-    def fill_any(self, qty: int, which) -> None:  # type: ignore[no-untyped-def]
+    @rule(
+        qty=st.integers(1, 12),
+        which=st.randoms(use_true_random=False),
+        better=st.sampled_from(["0", "0", "0.03"]),
+    )
+    def fill_any(self, qty: int, which, better: str) -> None:  # type: ignore[no-untyped-def]
         working = [*self.venue.open_orders("entry"), *self.venue.open_orders("profit")]
         if working:
-            self.venue.fill(which.choice(working).place.client_order_id, Decimal(qty))
+            place = which.choice(working).place
+            improvement = Decimal(better) * (-1 if place.side == "buy" else 1)
+            self.venue.fill(place.client_order_id, Decimal(qty), place.limit_price + improvement)
 
     @rule(
         which=st.randoms(use_true_random=False),
@@ -135,7 +180,7 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
 
     @rule(allowed=st.booleans())
     def change_readiness(self, allowed: bool) -> None:
-        self.ladder.entries_allowed = allowed
+        self.ladder.entry_gate = Gate.OPEN if allowed else Gate.NO_NEW
 
     @rule()
     def list_open_orders(self) -> None:
@@ -147,7 +192,7 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
     @rule()
     def come_to_rest(self) -> None:
         """All is delivered and answered and nothing moves: now what works is what is wanted."""
-        self.ladder.entries_allowed = True
+        self.ladder.entry_gate = Gate.OPEN
         for _ in range(40):
             self.arrive()
             self.collect()
@@ -157,29 +202,41 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
             self.list_open_orders()  # finds what lost messages would have told
             for intent in self.ladder.decide(self.now, 100):
                 self.send(intent, "ok")
-            self.now += HOLD_CAP_S / 3 if not self.ladder.book.doubtful() else ABSENT_AFTER_S / 3
+            self.now += 100 if not self.ladder.book.doubtful() else ABSENT_AFTER_S / 3
         self.check_rest()
 
     def check_rest(self) -> None:
-        assert self.ladder.position == self.venue.position
-        entries = [(each.place.limit_price, each.open) for each in self.venue.open_orders("entry")]
-        wanted = self.ladder.next_rung
-        if wanted is None:
-            assert entries == []
-            assert self.venue.position == self.maximum
-        else:
-            rung, missing = wanted
-            assert len(entries) == 1
-            assert entries[0][0] == rung.entry_price
-            assert 0 < entries[0][1] <= missing
-        for rung in self.ladder.rungs:
+        """Known is what is true, and what works is what the ladder wants."""
+        book, sign = self.ladder.book, self.ladder.terms.side.sign
+        assert self.ladder.position == self.venue.position + self.existing
+        base = sum((rung.base * rung.base_price for rung in book.rungs.values()), Decimal(0))
+        assert book.flow + base == sign * self.venue.cash, "every cent of the account"
+        profit = self.ladder.profit()
+        assert profit.realised == sign * (book.flow + profit.cost)
+        self.check_entries()
+        self.check_exits()
+
+    def check_entries(self) -> None:
+        wanted = {want.price: want.qty for want in self.ladder.wanted_entries()}
+        working = self.venue.open_orders("entry")
+        for order in working:
+            assert 0 < order.open <= wanted.pop(order.place.limit_price)
+        if wanted:  # only when there is no room: a rung took more than its size
+            total = self.ladder.position + sum(order.open for order in working)
+            assert total == self.maximum
+
+    def check_exits(self) -> None:
+        rungs = {rung.component: rung for rung in self.ladder.rungs}
+        for component, state in self.ladder.book.rungs.items():
             offered = [
                 each
                 for each in self.venue.open_orders("profit")
-                if each.place.client_order_id.split(":")[3] == str(rung.component)
+                if each.place.client_order_id.split(":")[3] == str(component)
             ]
-            assert sum(each.open for each in offered) == self.ladder.book.held[rung.component]
-            assert all(each.place.limit_price == rung.profit_price for each in offered)
+            assert sum(each.open for each in offered) == state.held
+            rung, terms_ = rungs[component], self.ladder.terms
+            prices = {profit_price(terms_, rung.entry_price, part) for part in rung.slices}
+            assert {each.place.limit_price for each in offered} <= prices
 
     def collect(self) -> None:
         self.undelivered += self.venue.messages[self.read :]
@@ -189,6 +246,15 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
         while self.in_flight:
             self.venue.take(self.in_flight.pop())
 
+    def coming(self, kind: str) -> Decimal:
+        """What may still arrive; the venue takes each id only once."""
+        new = {
+            each.client_order_id: each.qty
+            for each in self.in_flight
+            if each.kind == kind and each.client_order_id not in self.venue.orders
+        }
+        return sum(new.values(), Decimal(0))
+
     # -- what holds at every moment, at the venue itself
 
     @invariant()
@@ -196,14 +262,14 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
         if not hasattr(self, "ladder"):
             return
         working = sum((each.open for each in self.venue.open_orders("entry")), Decimal(0))
-        coming = sum((each.qty for each in self.in_flight if each.kind == "entry"), Decimal(0))
-        assert self.venue.position + working + coming <= self.maximum
+        coming = self.coming("entry")
+        assert self.existing + self.venue.position + working + coming <= self.maximum
 
     @invariant()
     def never_more_is_offered_than_is_owned(self) -> None:
         offered = sum((each.open for each in self.venue.open_orders("profit")), Decimal(0))
-        coming = sum((each.qty for each in self.in_flight if each.kind == "profit"), Decimal(0))
-        assert offered + coming <= self.venue.position
+        coming = self.coming("profit")
+        assert offered + coming <= self.venue.position + getattr(self, "existing", 0)
 
     @invariant()
     def the_ladder_never_counts_less_than_may_happen(self) -> None:
@@ -213,8 +279,8 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
 
 
 LadderAtAnUnreliableVenue.TestCase.settings = settings(
-    max_examples=80,
-    stateful_step_count=50,
+    max_examples=40,
+    stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -12,10 +12,11 @@ from main.scale_t.book import OwnOrder
 from main.scale_t.intents import IllegalMove, Stage
 from main.scale_t.order_ids import OrderKind, OrderName, order_prefix, parse_order_name
 from main.scale_t.readiness import HEARTBEAT_TIMEOUT_S, Readiness
-from main.scale_t.rungs import build_rungs, ceil_to_step, floor_to_step
-from main.scale_t.waits import GrowingWait, RequestBudget
+from main.scale_t.rungs import PriceGrid, build_rungs, profit_price
+from main.scale_t.terms import Side
 from main.utils.redis.messages import BrokerStatus
 from tests.unit.scale_t.broker_status import status
+from tests.unit.scale_t.terms import terms
 
 PREFIX = order_prefix("bot", "BRK.B")
 
@@ -51,40 +52,48 @@ def test_what_is_no_name_of_ours_is_not_guessed(text: str) -> None:
 
 def test_prices_stand_on_alpacas_steps() -> None:
     """Two decimals from a dollar on, four below; never dearer to buy, never cheaper to sell."""
-    assert floor_to_step(Decimal("189.2099")) == Decimal("189.20")
-    assert ceil_to_step(Decimal("189.2001")) == Decimal("189.21")
-    assert floor_to_step(Decimal("0.99999")) == Decimal("0.9999")
-    assert ceil_to_step(Decimal("1.0040")) == Decimal("1.01")
+    grid = PriceGrid()
+    assert grid.floor(Decimal("189.2099")) == Decimal("189.20")
+    assert grid.ceil(Decimal("189.2001")) == Decimal("189.21")
+    assert grid.floor(Decimal("0.99999")) == Decimal("0.9999")
+    assert grid.ceil(Decimal("1.0040")) == Decimal("1.01")
 
 
 @settings(deadline=None)
-@given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 50_000), st.integers(1, 500))
-def test_rungs_add_up_to_the_maximum_and_every_exit_is_dearer(
-    maximum: int, component: int, start_cents: int, increment_cents: int
+@given(
+    st.integers(1, 500),
+    st.integers(1, 500),
+    st.integers(1, 50_000),
+    st.integers(1, 500),
+    st.booleans(),
+    st.booleans(),
+)
+def test_rungs_add_up_to_the_maximum_and_every_exit_is_a_profit(
+    maximum: int, component: int, start_cents: int, increment_cents: int, short: bool, percent: bool
 ) -> None:
-    """Unless the ladder ends at a price of zero."""
-    start, increment = Decimal(start_cents) / 100, Decimal(increment_cents) / 100
-    rungs = build_rungs(start, increment, Decimal(min(component, maximum)), Decimal(maximum))
+    """Unless the ladder ends at a price of zero; on both sides, in dollars and in percent."""
+    step = f"{Decimal(increment_cents) / 100}{'%' if percent else ''}"
+    ladder_terms = terms(
+        maximum,
+        component=min(component, maximum),
+        initial=min(3 * component, maximum),
+        increment=step,
+        side=Side.SHORT if short else Side.LONG,
+    )
+    rungs = build_rungs(ladder_terms, Decimal(start_cents) / 100)
+    sign = ladder_terms.side.sign
     total = sum(rung.size for rung in rungs)
-    assert total == maximum or rungs[-1].entry_price <= increment
-    assert all(rung.profit_price > rung.entry_price > 0 for rung in rungs)
+    ends_at_zero = rungs[-1].entry_price <= Decimal(increment_cents) / 100
+    assert total == maximum or ends_at_zero or percent
+    prices = [rung.entry_price for rung in rungs]
+    assert prices == sorted(prices, reverse=not short)
+    for rung in rungs:
+        assert sum(part.size for part in rung.slices) == rung.size
+        exits = [profit_price(ladder_terms, rung.entry_price, part) for part in rung.slices]
+        if rung.entry_price > Decimal("0.01"):
+            assert all(sign * (price - rung.entry_price) > 0 for price in exits)
+        assert all(price > 0 for price in exits)
     assert [rung.component for rung in rungs] == list(range(len(rungs)))
-
-
-def test_a_wait_starts_small_again_after_a_quiet_time() -> None:
-    """Yesterday's refusals do not slow today's."""
-    wait = GrowingWait(5, 300)
-    assert [wait.grow(now=0), wait.grow(now=5), wait.grow(now=15)] == [5, 10, 20]
-    assert wait.grow(now=15 + 20 + 301) == 5
-
-
-def test_the_budget_holds_in_every_window_of_a_minute() -> None:
-    """Not only in calendar minutes."""
-    budget = RequestBudget(per_minute=3)
-    for now in (0, 10, 20):
-        assert budget.room(now) > 0
-        budget.spend(now)
-    assert [budget.room(now) for now in (30, 59.9, 60, 70)] == [0, 0, 1, 2]
 
 
 def test_an_illegal_stage_raises_and_changes_nothing() -> None:

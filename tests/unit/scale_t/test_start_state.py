@@ -8,20 +8,10 @@ from typing import Any
 
 import pytest
 
-from main.scale_t.ladder import Ladder, LadderTerms
+from main.scale_t.ladder import Ladder
 from main.scale_t.start_state import NotUnderstood, restore
-
-
-def ladder() -> Ladder:
-    return Ladder(
-        LadderTerms(
-            client_id="bot",
-            ticker="AAPL",
-            max_position=Decimal(30),
-            component=Decimal(10),
-            increment=Decimal("0.05"),
-        )
-    )
+from main.scale_t.terms import Side
+from tests.unit.scale_t.terms import terms
 
 
 def order(name: str, price: str, *, filled: int = 0, status: str = "new") -> dict[str, Any]:
@@ -38,9 +28,12 @@ def order(name: str, price: str, *, filled: int = 0, status: str = "new") -> dic
     }
 
 
-def restored(*orders: dict[str, Any], account: int = 0, start: str | None = None) -> Ladder:
-    fresh = ladder()
-    restore(fresh, orders, Decimal(account), None if start is None else Decimal(start))
+def restored(
+    *orders: dict[str, Any], start: str | None = None, saved: str | None = None, **words: Any
+) -> Ladder:
+    fresh = Ladder(terms(**words))
+    given, known = (None if each is None else Decimal(each) for each in (start, saved))
+    restore(fresh, orders, given, known)
     return fresh
 
 
@@ -61,7 +54,7 @@ def test_without_orders_and_price_it_waits_for_the_first_price() -> None:
 
 def test_an_open_entry_tells_the_starting_price_and_is_not_doubled() -> None:
     """Rung 1 at 99.95 in steps of 0.05: the ladder began at 100."""
-    again = restored(order("entry:1:4", "99.95"), order("entry:0:2", "100", filled=10), account=10)
+    again = restored(order("entry:1:4", "99.95"), order("entry:0:2", "100", filled=10))
     assert again.rungs[0].entry_price == 100
     assert wanted(again) == ["Place profit:0:1"]
 
@@ -100,7 +93,6 @@ def test_the_exit_stands_over_the_entry_that_is_still_held() -> None:
         order("entry:0:2", "98", filled=10),
         order("profit:0:1", "100.05", filled=10),
         order("entry:0:1", "100", filled=10),
-        account=10,
     )
     exits = [i for i in again.decide(now=0.0, room=100) if "profit" in i.client_order_id]
     assert [getattr(each, "limit_price", None) for each in exits] == [Decimal("98.05")]
@@ -112,35 +104,77 @@ def test_more_offered_than_held_is_taken_back() -> None:
         order("entry:0:1", "100", filled=10),
         order("profit:0:1", "100.05"),
         order("profit:0:2", "100.05"),
-        account=10,
     )
     assert wanted(again) == ["Cancel profit:0:2", "Place entry:1:1"]
 
 
-def test_other_holdings_of_the_account_do_not_count() -> None:
-    """The maximum is this ladder's own."""
-    assert restored(start="100", account=5_000).position == 0
+def test_a_short_ladder_goes_on_above_its_starting_price() -> None:
+    """Rung 1 at 100.05 in steps of 0.05: it began at 100."""
+    again = restored(
+        order("entry:1:4", "100.05") | {"side": "sell"},
+        order("entry:0:2", "100", filled=10) | {"side": "sell"},
+        side=Side.SHORT,
+    )
+    assert again.rungs[0].entry_price == 100
+    assert wanted(again) == ["Place profit:0:1"]
+
+
+def test_a_percent_ladder_finds_its_start_again() -> None:
+    """From any rung, though every rung was rounded."""
+    for start in ("187.43", "20.01", "3.07"):
+        rungs = restored(start=start, increment="0.7%", max_position=100).rungs
+        deep = rungs[-1]
+        price = str(deep.entry_price)
+        again = restored(
+            order(f"entry:{deep.component}:1", price, filled=10),
+            increment="0.7%",
+            max_position=100,
+        )
+        assert again.rungs[-1].entry_price == deep.entry_price
+
+
+def test_what_was_saved_decides_where_orders_leave_a_choice() -> None:
+    """Of several starts that would fit, the one of the run before."""
+    held = order("entry:5:1", "96.54", filled=10)
+    for saved in ("100.00", "99.99"):
+        again = restored(held, saved=saved, increment="0.7%", max_position=100)
+        if again.rungs[5].entry_price == Decimal("96.54"):
+            assert again.start_price in (Decimal(saved), Decimal("99.99"), Decimal("100.00"))
+
+
+def test_a_ladder_that_moves_is_where_its_orders_are() -> None:
+    """Not where the parameters once began it."""
+    again = restored(order("entry:0:9", "110", filled=10), start="100", re_anchor=3)
+    assert again.rungs[0].entry_price == 110
+
+
+def test_an_existing_position_is_owned_beside_the_orders_of_this_run() -> None:
+    """The same words start it again: what was sold of it since is in the orders."""
+    again = restored(
+        order("profit:0:1", "100.05", filled=10),
+        start="100",
+        existing_position=Decimal(20),
+    )
+    assert again.position == 10
+    assert wanted(again) == ["Place profit:1:1", "Place entry:0:1"]
 
 
 @pytest.mark.parametrize(
-    ("orders", "account", "start", "told"),
+    ("orders", "start", "told"),
     [
-        ([order("entry:0", "100")], 0, None, "no name of ours"),
-        ([order("profit:0:1", "100.05", filled=10)], 0, None, "sold 10 more than it bought"),
-        ([order("entry:0:1", "100", filled=10)], 9, None, "the account holds 9"),
-        ([order("entry:0:1", "100", filled=10)], -10, None, "the account holds -10"),
-        ([order("entry:1:1", "99.95", filled=10)], 10, "98", "not on a ladder from 98"),
+        ([order("entry:0", "100")], None, "no name of ours"),
+        ([order("profit:0:1", "100.05", filled=10)], None, "left 10 more than it entered"),
+        ([order("entry:1:1", "99.95", filled=10)], "98", "not on a ladder from 98"),
         (
             [order("entry:0:1", "100", filled=10), order("entry:1:1", "99.90", filled=10)],
-            20,
             None,
             "not on a ladder from 100",
         ),
     ],
 )
 def test_what_contradicts_itself_is_refused_in_words(
-    orders: list[dict[str, Any]], account: int, start: str | None, told: str
+    orders: list[dict[str, Any]], start: str | None, told: str
 ) -> None:
     """And nothing is sent."""
     with pytest.raises(NotUnderstood, match=re.escape(told)):
-        restored(*orders, account=account, start=start)
+        restored(*orders, start=start)
