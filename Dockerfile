@@ -7,7 +7,8 @@ COPY main ./main
 RUN /opt/tickerbus/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt .
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin tickerbus
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin tickerbus \
+ && install -d -o tickerbus -g tickerbus -m 700 /var/lib/tickerbus
 COPY --from=build /opt/tickerbus /opt/tickerbus
 ENV PATH=/opt/tickerbus/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

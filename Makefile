@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check faults chaos bench-smoke redis-server requirements picture clean
+.PHONY: help demo test check faults chaos bench-smoke redis-server promtool requirements picture clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -11,7 +11,7 @@ help:            ## this list
 demo: $(VENV)/.run   ## see it work: embedded Valkey, local Alpaca, broker and a scale_t, in one live table
 	@$(BIN)/python -m main demo $(ARGS)
 
-test: $(VENV)/.dev redis-server  ## the whole suite
+test: $(VENV)/.dev redis-server promtool  ## the whole suite
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import rules and the unit tests, in under a minute
@@ -38,6 +38,9 @@ bench-smoke: $(VENV)/.dev  ## dead time of 500 registration restarts, idle CPU, 
 
 redis-server:    ## install Debian's redis-server, for the tests of TLS, where it is missing and we may
 	@tools/install_redis_server.sh
+
+promtool: $(VENV)/.dev  ## unpack Debian's promtool, for the tests of figures and alert rules, where it is missing
+	@tools/get_promtool.sh $(BIN)
 
 requirements: $(VENV)/.dev  ## write requirements.txt from pyproject.toml
 	$(BIN)/python -m tools.requirements

@@ -1,6 +1,6 @@
 """TickerBus: one Alpaca connection, a Redis channel for every ticker.
 
-    from tickerbus import RedisConfig, RedisSubscriber, get_ticker_channel
+    from tickerbus import PriceMessage, TickerClient
 
 The names below are loaded when they are first used, and never bring the broker or Alpaca's
 libraries with them.
@@ -12,8 +12,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .utils.redis.broker_watch import BrokerView
+    from .utils.redis.client import TickerClient
     from .utils.redis.config import RedisConfig
     from .utils.redis.constants import CHANNELS, BusNames, get_ticker_channel
+    from .utils.redis.errors import (
+        BusError,
+        IllegalUse,
+        InvalidTicker,
+        RedisUnavailable,
+        RegistrationRejected,
+    )
     from .utils.redis.messages import (
         BarMessage,
         BrokerStatus,
@@ -27,15 +36,23 @@ if TYPE_CHECKING:
     )
     from .utils.redis.publisher import RedisPublisher
     from .utils.redis.registration import LeaseKeeper, NoBroker, RegistrationClient
+    from .utils.redis.stream import Stream
     from .utils.redis.subscriber import RedisSubscriber
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BrokerView": "broker_watch",
+    "TickerClient": "client",
     "RedisConfig": "config",
     "CHANNELS": "constants",
     "BusNames": "constants",
     "get_ticker_channel": "constants",
+    "BusError": "errors",
+    "IllegalUse": "errors",
+    "InvalidTicker": "errors",
+    "RedisUnavailable": "errors",
+    "RegistrationRejected": "errors",
     "BarMessage": "messages",
     "BrokerStatus": "messages",
     "CorrectionMessage": "messages",
@@ -49,16 +66,21 @@ _HOMES = {
     "LeaseKeeper": "registration",
     "NoBroker": "registration",
     "RegistrationClient": "registration",
+    "Stream": "stream",
     "RedisSubscriber": "subscriber",
 }
 
 __all__ = [
     "BarMessage",
     "BrokerStatus",
+    "BrokerView",
+    "BusError",
     "BusNames",
     "CHANNELS",
     "CorrectionMessage",
     "GapMessage",
+    "IllegalUse",
+    "InvalidTicker",
     "LeaseKeeper",
     "NoBroker",
     "OrderMessage",
@@ -67,9 +89,13 @@ __all__ = [
     "RedisConfig",
     "RedisPublisher",
     "RedisSubscriber",
+    "RedisUnavailable",
     "RegistrationClient",
+    "RegistrationRejected",
     "RegistrationReply",
     "StatusMessage",
+    "Stream",
+    "TickerClient",
     "get_ticker_channel",
 ]
 

@@ -10,7 +10,7 @@ import typer
 
 from . import __version__
 from .children import obey_lifeline
-from .commands import benchmark, bus, containers, look, run, security, services
+from .commands import benchmark, bus, containers, dashboard, doctor, look, run, security, services
 from .commands.common import console, errors, program
 from .commands.faults import exit_code_of, words_of
 
@@ -63,6 +63,8 @@ _add(bus.unregister, ASK, "unregister AAPL")
 _add(bus.registrations, ASK, "registrations")
 _add(look.watch, ASK, "watch AAPL MSFT --json")
 _add(look.status, ASK, "status")
+_add(doctor.doctor, ASK, "doctor --probe")
+_add(dashboard.dashboard, SEE, "dashboard --port 8787")
 _add(benchmark.bench, SEE, "bench --seconds 20")
 
 

@@ -9,8 +9,10 @@ from typing import Final
 from .settings import Settings
 
 FILE_NAME: Final = "docker-compose.generated.yml"
-# Where Redis is, the compose file says itself; the rest of the settings it hands on.
-NOT_HANDED_ON: Final = ("redis_",)
+# Where Redis is, and where figures are served, the compose file says itself; the rest it hands on.
+NOT_HANDED_ON: Final = ("redis_", "metrics_")
+# The image's own folder, which a volume keeps.
+DEFAULTS: Final = {"BROKER_STATE_DIR": "/var/lib/tickerbus"}
 
 
 def compose_text() -> str:
@@ -22,4 +24,4 @@ def compose_text() -> str:
 def _handed_on() -> str:
     # From the shell or .env; where neither has it, an empty value, which is as if unset.
     names = [name.upper() for name in Settings.model_fields if not name.startswith(NOT_HANDED_ON)]
-    return "\n".join(f"    {name}: ${{{name}:-}}" for name in names)
+    return "\n".join(f"    {name}: ${{{name}:-{DEFAULTS.get(name, '')}}}" for name in names)

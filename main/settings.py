@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     journal_max_per_ticker: int = Field(10_000, ge=100)
     journal_max_mb: int = Field(512, ge=1)
     order_log_days: int = Field(7, ge=1)
+    broker_state_dir: str | None = None
+    metrics_port: int | None = Field(None, ge=1, le=65535)
+    metrics_host: str = "127.0.0.1"
+    dashboard_token: SecretStr | None = None
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from contextlib import suppress
-from typing import Annotated, Final
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import structlog
 import typer
@@ -20,6 +20,7 @@ from ..stack import (
     ask_redis,
     local_alpaca_environment,
 )
+from ..utils.redis.config import is_passing
 from ..utils.redis.errors import RedisUnavailable
 from .common import (
     REFUSED,
@@ -33,6 +34,9 @@ from .common import (
     print_account,
 )
 
+if TYPE_CHECKING:
+    from ..alpaca_broker import AlpacaBroker
+
 log: Final = structlog.get_logger("tickerbus")
 
 WAIT_STEP_S: Final = 1.0
@@ -42,8 +46,9 @@ REFUSED_STATE: Final = "REFUSED"
 def broker() -> None:
     """The broker alone, for production.
 
-    Needs a Redis that answers and Alpaca keys, from the environment or .env. Exit code 2: something
-    is missing. 3: Alpaca refuses the keys or the feed. 1: it failed.
+    Needs a Redis that answers and Alpaca keys, from the environment or .env. With METRICS_PORT it
+    serves /metrics, /healthz and /readyz there. Exit code 2: something is missing. 3: Alpaca
+    refuses the keys or the feed. 1: it failed.
     """
     settings = open_settings()
     _require(settings)
@@ -54,6 +59,7 @@ def broker() -> None:
     from ..alpaca_broker import AlpacaBroker, BrokerConfig, BrokerError, BrokerRefused
 
     running = AlpacaBroker(BrokerConfig.from_settings(settings))
+    figures = _figures(settings, running)
     # What is imported stays: the collector need not walk it again, nor look after every few frames.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -63,7 +69,7 @@ def broker() -> None:
             log.info("broker.ending", state=running.state)
             running.stop()
 
-    with ended_by_signals(stop):
+    with figures, ended_by_signals(stop):
         try:
             running.start()
         except BrokerRefused as refusal:
@@ -73,6 +79,26 @@ def broker() -> None:
         while not running.wait(WAIT_STEP_S):
             pass
         raise _ended_by_itself(running.state, running.reason, settings)
+
+
+def _figures(settings: Settings, running: AlpacaBroker) -> AbstractContextManager[Any]:
+    """`/metrics` and its neighbours, if METRICS_PORT is set."""
+    if settings.metrics_port is None:
+        return nullcontext()
+    from ..metrics import BrokerCollector, MetricsServer
+    from ..metrics.health import liveness, readiness
+    from ..metrics.server import MetricsPortTaken
+
+    try:
+        return MetricsServer(
+            settings.metrics_host,
+            settings.metrics_port,
+            BrokerCollector(running, settings.alpaca_symbol_limit),
+            alive=lambda: liveness(running),
+            ready=lambda: readiness(running),
+        )
+    except MetricsPortTaken as error:
+        raise Mistake(str(error)) from None
 
 
 def _ended_by_itself(state: str, reason: str | None, settings: Settings) -> Mistake:
@@ -183,7 +209,8 @@ def _require(settings: Settings) -> None:
     try:
         ask_redis(settings.redis_config())
     except RedisUnavailable as error:
-        missing.append(f"{error}. Set REDIS_URL, or REDIS_HOST and REDIS_PORT")
+        if not is_passing(error.cause):  # else the service waits for it
+            missing.append(f"{error}. Set REDIS_URL, or REDIS_HOST and REDIS_PORT")
     if missing:
         listed = "\n".join(f"  - {line}" for line in missing)
         raise Mistake(f"This is missing:\n{listed}")
