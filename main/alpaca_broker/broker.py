@@ -26,7 +26,7 @@ from .connection import StreamState
 from .errors import BrokerNotReady, BrokerRefused, ThreadsStillRunning
 from .frame_buffer import Item
 from .hops import Hops
-from .leadership import Standing
+from .leadership import LET_GO_S, Standing
 from .life import Life
 from .lifecycle import ENDED, WORKING, Lifecycle, State
 from .order_buffer import OrderItem, Reconciliation
@@ -215,8 +215,10 @@ class AlpacaBroker:
         run, then stop, change, start. Returns why, for each that is not followed.
         """
         channels = {t: channels_of(t, data, with_statuses=True) for t, data in symbols.items()}
-        rejections = self._need_parts().upstreams.request_and_wait(
-            "subscribe", channels, self.config.reply_timeout_s
+        parts = self._need_parts()
+        new = [ticker for ticker in symbols if ticker not in self._following]
+        rejections = parts.upstreams.request_and_wait(
+            "subscribe", channels, self.config.reply_timeout_s, parts.absence.teller(new)
         )
         accepted = {ticker: data for ticker, data in symbols.items() if ticker not in rejections}
         if accepted:
@@ -273,7 +275,7 @@ class AlpacaBroker:
             parts.publisher.publish_batch(messages)
         for item in items:
             if isinstance(item, Reconciliation):
-                parts.reconciler.done(item)
+                parts.inquiry.done(item)
                 if item.complete:
                     self.status.orders_reconciled(item.connection)
                 self._nudge()
@@ -389,20 +391,30 @@ class AlpacaBroker:
                 log.warning("leadership.retaken")
                 if parts.publisher.epoch:
                     parts.publisher.restore_epoch()
-                    parts.reconciler.save()
+                    parts.inquiry.save()
                 if parts.registration is not None:
                     parts.registration.rewrite()
             elif standing is not Standing.OWNER:
                 self.supersede(f"{parts.leadership.holder} took the leadership")
+                return
             elif parts.redis_was_renewed() and parts.registration is not None:
                 parts.registration.rewrite()  # another primary may lack what was written last
+            parts.upstreams.take_again()
         except redis.exceptions.ReadOnlyError as error:
             # A demoted primary. Who only publishes or listens there would not notice by itself.
             log.warning("redis.no_longer_primary", address=self.config.redis.address)
             log.debug("redis.read_only", error=str(error))
             parts.leave_redis()
+            self._let_go_in_time(parts)
         except (redis.RedisError, RedisUnavailable) as error:
             log.info("leadership.redis_away", error=str(error))
+            self._let_go_in_time(parts)
+
+    def _let_go_in_time(self, parts: Parts) -> None:
+        """Nobody knows who leads. If it is another one, it waits for Alpaca's only slot."""
+        assert parts.leadership is not None
+        if parts.leadership.unknown_for_s() > LET_GO_S:
+            parts.upstreams.let_go("Redis is out of reach: another broker may lead by now")
 
     def _end_run(self) -> None:
         if self._life is not None:

@@ -98,6 +98,8 @@ class Upstream:
         # Guards the session and the sending of its outbox. Re-entrant: an outcome may send more.
         self._lock = threading.RLock()
         self._closing = threading.Event()
+        self._wanted = threading.Event()  # cleared while the slot is left to somebody else
+        self._wanted.set()
         self._settled = threading.Condition()
         self._socket: ClientConnection | None = None
         self._thread: threading.Thread | None = None
@@ -124,24 +126,26 @@ class Upstream:
             return self.state
 
     def begin_close(self) -> None:
-        """Close the connection properly, so that Alpaca frees its slot; does not wait."""
+        """Close the connection for good; does not wait."""
         self._closing.set()
-        socket = self._socket
-        if socket is not None:
-            closer = threading.Thread(
-                target=socket.close, name=f"upstream-{self.config.name}-closer", daemon=True
-            )
-            closer.start()
+        self._wanted.set()
+        self._close_socket()
 
     def renew(self, reason: str) -> None:
         """Close this connection, and make a new one."""
         self._renewal = reason
-        socket = self._socket
-        if socket is not None and not self._closing.is_set():
-            # Properly, so that Alpaca frees the slot; a dead peer ends it after `close_timeout_s`.
-            threading.Thread(
-                target=socket.close, name=f"upstream-{self.config.name}-closer", daemon=True
-            ).start()
+        if not self._closing.is_set():
+            self._close_socket()
+
+    def let_go(self, reason: str) -> None:
+        """Leave the slot at Alpaca to somebody else until `take_again`."""
+        if self._wanted.is_set() and not self._closing.is_set():
+            self._wanted.clear()
+            self.renew(reason)
+
+    def take_again(self) -> None:
+        """Connect again, if the slot was let go of; what was followed is resumed."""
+        self._wanted.set()
 
     def join(self, timeout_s: float) -> bool:
         """Whether the thread ended within the time."""
@@ -184,6 +188,14 @@ class Upstream:
         """Which answer has not come in time, if one has not."""
         return None
 
+    def _close_socket(self) -> None:
+        """Properly, so that Alpaca frees the slot; a dead peer ends it after `close_timeout_s`."""
+        socket = self._socket
+        if socket is not None:
+            threading.Thread(
+                target=socket.close, name=f"upstream-{self.config.name}-closer", daemon=True
+            ).start()
+
     # -- the thread
 
     def _run(self) -> None:
@@ -193,7 +205,7 @@ class Upstream:
             try:
                 self._set_state("CONNECTING", self.state.reason)
                 self._connect_and_read()
-                reason = "closed"
+                reason = self._renewal or "closed"
             except Refusal as refusal:
                 self._set_state("REFUSED", str(refusal))
                 self._refused(refusal.code, str(refusal))
@@ -221,6 +233,7 @@ class Upstream:
             )
             self._set_state("DOWN", reason)
             self._closing.wait(wait_s)
+            self._wanted.wait()
         self._set_state("DOWN", "closed")
 
     def _connect_and_read(self) -> None:
@@ -236,7 +249,7 @@ class Upstream:
         with socket:
             try:
                 self._begin(socket)
-                while not self._closing.is_set():
+                while self._wanted.is_set() and not self._closing.is_set():
                     self._read_once(socket)
             finally:
                 self._socket = None

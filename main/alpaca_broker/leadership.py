@@ -3,6 +3,11 @@
 The owner renews it every second. A clean stop lets go of it at once; otherwise a standby takes it
 when, with Redis reachable, it has been absent for one whole expiry: an owner that was merely cut
 off from Redis keeps its upstream, and takes the key back first.
+
+An owner cannot tell a Redis that is away from one that only it does not reach. In the first case
+nobody else can lead, and what it keeps is worth keeping; in the second a standby leads by now, and
+waits for the one slot that Alpaca gives. So it keeps its market-data connections for `LET_GO_S`:
+by then what waits for Redis is folded to the last price anyway, and a refill by REST brings more.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from ..utils.redis.constants import BusNames
 from ..utils.redis.functions import call_function
 
 EXPIRY_MS: Final = 3_000
+LET_GO_S: Final = 40.0
 
 
 class Standing(Enum):
@@ -47,6 +53,7 @@ class Leadership:
         self._account_id = account_id
         self._mine = _encode(account_id, f"{_machine()}/{os.getpid()}/{uuid.uuid4().hex}")
         self._absent_since_s: float | None = None
+        self._led_s = clock_s()
         self.holder: str | None = None  # who has it, while it is not this process
         self._found: bytes | None = None  # the key's value, while it is another's
 
@@ -71,6 +78,10 @@ class Leadership:
     def renew(self) -> Standing:
         """Keep the leadership; one that vanished with Redis's data is taken back."""
         return self._lead(may_take=True)
+
+    def unknown_for_s(self) -> float:
+        """How long ago the leadership was last found to be this process's."""
+        return self._clock_s() - self._led_s
 
     def release(self) -> None:
         """Hand over at once."""
@@ -109,6 +120,7 @@ class Leadership:
             account_id, self.holder = _decode(found)
             mine = account_id == self._account_id
             return Standing.WAITING if mine else Standing.FOREIGN
+        self._led_s = self._clock_s()
         return Standing.OWNER if verdict == b"MINE" else Standing.RETAKEN
 
     def _absent_for_s(self) -> float:

@@ -26,7 +26,6 @@ from .lifecycle import State
 from .order_desk import OrderDesk
 from .parts import Parts, make_parts
 from .reconcile import load_ledger
-from .recovery import journal_ages, restart_breaks
 from .registry import Registry
 from .rest import RestRefused, RestUnavailable
 from .rounds import RegistrationThread
@@ -361,17 +360,13 @@ class Life:
         wanted = registry.wanted()
         self._broker.set_following(wanted)
         pending: list[PendingChange] = []
+        # Who comes back, where nothing was found, was there before a broker's end.
+        parts.absence.begin(0 if wanted else parts.inquiry.left_off_ns)
         if wanted:
             log.info("registrations.restored", tickers=len(wanted))
-            ages = journal_ages(parts.redis, parts.names, wanted)
-
-            def tell_the_absence(tickers: list[str]) -> None:
-                # Only when Alpaca follows them again: it may have kept us waiting for long.
-                for pause in restart_breaks({t: ages[t] for t in tickers if t in ages}):
-                    parts.prices.put_note(pause)
-
             channels = {t: channels_of(t, data, with_statuses=True) for t, data in wanted.items()}
-            requests = parts.upstreams.request("subscribe", channels, tell_the_absence)
+            tell = parts.absence.teller(wanted)
+            requests = parts.upstreams.request("subscribe", channels, tell)
             pending = [change for _, change in requests]
         return registry, pending
 

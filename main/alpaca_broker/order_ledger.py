@@ -45,6 +45,10 @@ class OrderLedger:
         """Orders that were published, and not yet seen to end. Any thread may ask."""
         return self._told.open_orders()
 
+    def quantity_told(self, order_id: str) -> Decimal:
+        """The sum of an order's published executions. Any thread may ask."""
+        return self._told.of(order_id).quantity
+
     def note(self, update: Update, *, recovered: bool = False) -> None:
         """Remember an event as published. `update` is Alpaca's, with `event` and `order`."""
         self._told.note(update, recovered=recovered)
@@ -71,7 +75,7 @@ class OrderLedger:
         for fill in sorted(fills, key=lambda f: str(f.get("transaction_time"))):
             if all_told or quantity(fill.get("cum_qty")) in known.filled:
                 continue
-            if _settled(fill.get("transaction_time"), settled_before_ns):
+            if settled(fill.get("transaction_time"), settled_before_ns):
                 found.append(_execution(order, fill))
         state = self._missing_state(order, known, settled_before_ns)
         if state is None:
@@ -86,7 +90,7 @@ class OrderLedger:
         if event is None or event in known.events:
             return None
         timestamp = order.get(moment) or order.get("updated_at")
-        if not _settled(timestamp, settled_before_ns):
+        if not settled(timestamp, settled_before_ns):
             return None
         return {"event": event, "timestamp": timestamp, "order": order}
 
@@ -105,7 +109,8 @@ def _execution(order: Mapping[str, Any], fill: Mapping[str, Any]) -> Update:
     return update
 
 
-def _settled(timestamp: object, before_ns: int) -> bool:
+def settled(timestamp: object, before_ns: int) -> bool:
+    """Whether a moment as Alpaca tells it is over; one that it does not tell is."""
     try:
         return parse_rfc3339(str(timestamp)) <= before_ns
     except ValueError:

@@ -48,6 +48,7 @@ class OrderRecord:
         self._prefix = b""
         self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._in_trouble = False
+        self._moments: str | None = None  # without a folder the process itself remembers
         self._thread: threading.Thread | None = None
 
     def open(self, names: BusNames, account_id: str) -> None:
@@ -66,12 +67,13 @@ class OrderRecord:
 
     def note_reconciled(self, moments: str) -> None:
         """Up to when the orders were compared with Alpaca's list."""
+        self._moments = moments
         self._put(b"%b%b %b\n" % (self._prefix, _RECONCILED, moments.encode()))
 
     def load(self) -> tuple[list[OrderEntry], str | None]:
         """All entries that are there, the oldest first, and the last noted moments."""
         entries: list[OrderEntry] = []
-        moments = None
+        moments = self._moments
         for path in (_older(self._path), self._path) if self._path else ():
             for line in _lines_of(path):
                 key, _, rest = line.partition(b" ")

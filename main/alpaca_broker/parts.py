@@ -15,6 +15,7 @@ from ..utils.redis.constants import BusNames
 from ..utils.redis.order_memory import OrderMemory
 from ..utils.redis.publisher import RedisPublisher
 from ..utils.redis.subscriber import RedisSubscriber
+from .absence import Absence
 from .assets import AssetList
 from .bookmark import Bookmark
 from .broker_config import BrokerConfig
@@ -26,6 +27,7 @@ from .lease_store import LeaseStore
 from .market_clock import MarketClock
 from .order_buffer import OrderBuffer
 from .order_desk import OrderDesk
+from .order_inquiry import OrderInquiry
 from .order_ledger import OrderLedger
 from .order_record import OrderRecord
 from .price_desk import PriceDesk
@@ -53,8 +55,10 @@ class Parts:
     store: LeaseStore
     translator: MarketTranslator
     recovery: Recovery
+    absence: Absence
     price_desk: PriceDesk
     ledger: OrderLedger
+    inquiry: OrderInquiry
     reconciler: Reconciler
     leadership: Leadership | None = None
     order_desk: OrderDesk | None = None
@@ -109,6 +113,8 @@ def make_parts(
     recovery = Recovery(config.data_rest, client, names, prices, config.feed, rule)
     ledger = OrderLedger()
     assets = AssetList(config.rest, config.feed)
+    bookmark = Bookmark(client, names, order_record)
+    inquiry = OrderInquiry(config.rest, ledger, bookmark, clock.alpaca_ns)
     keeper = Housekeeping(client, names, config.journal.order_days, following)
     return Parts(
         publisher=publisher,
@@ -122,14 +128,9 @@ def make_parts(
         store=LeaseStore(client, names),
         translator=translator,
         recovery=recovery,
+        absence=Absence(client, names, prices),
         price_desk=PriceDesk(translator, recovery.ask),
         ledger=ledger,
-        reconciler=Reconciler(
-            config.rest,
-            orders,
-            ledger.open_orders,
-            Bookmark(client, names, order_record),
-            (clock.refresh, keeper.keep, assets.load_pairs),
-            clock.alpaca_ns,
-        ),
+        inquiry=inquiry,
+        reconciler=Reconciler(inquiry, orders, (clock.refresh, keeper.keep, assets.load_pairs)),
     )

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,7 +36,6 @@ DEADLINE_S: Final = 2.5  # of the 3 s that live trades wait
 MAX_CALLS: Final = 12
 MAX_SPAN_S: Final = 15 * 60  # a longer interruption is told, not refilled
 _JOURNAL_TAIL: Final = 2_000
-_AGE_TAIL: Final = 200
 _WAITING: Final = 64
 
 
@@ -194,36 +193,3 @@ class _Budget:
 
     def left_s(self) -> float:
         return self._deadline - time.monotonic()
-
-
-def restart_breaks(ages: Mapping[str, int]) -> list[Break]:
-    """What a broker's absence interrupted (`ages`: ticker -> its last message, Unix ns).
-
-    Those that can be refilled are asked for together: one from the earliest on, not a call each.
-    """
-    now_ns = time.time_ns()
-    recent = [t for t, since_ns in ages.items() if now_ns - since_ns <= MAX_SPAN_S * 10**9]
-    groups = [(recent, min(ages[ticker] for ticker in recent))] if recent else []
-    groups += [([ticker], since_ns) for ticker, since_ns in ages.items() if ticker not in recent]
-    return [
-        Break(symbols=tuple(tickers), from_ns=from_ns, to_ns=now_ns, cause="broker_restart")
-        for tickers, from_ns in groups
-    ]
-
-
-def journal_ages(client: redis.Redis, names: BusNames, symbols: Iterable[str]) -> Mapping[str, int]:
-    """For each ticker with a journal, the Unix time in ns up to which its prices are there."""
-    found: dict[str, int] = {}
-    for symbol in symbols:
-        try:
-            entries: Any = client.xrevrange(names.ticker_log(symbol), count=_AGE_TAIL)
-        except redis.ResponseError as error:  # no journal: the publisher sets it aside
-            log.error("recovery.journal_unreadable", ticker=symbol, error=str(error))
-            continue
-        # Orders go on while the prices' stream is away: they say nothing of prices.
-        messages = [m for _, fields in entries if (m := decode_typed(fields[b"m"])) is not None]
-        prices = [m.timestamp for m in messages if isinstance(m, PriceMessage)]
-        moments = prices[:1] or [m.timestamp for m in messages[-1:] if hasattr(m, "timestamp")]
-        if moments:
-            found[symbol] = parse_rfc3339(moments[0])
-    return found

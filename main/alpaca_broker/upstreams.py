@@ -91,16 +91,30 @@ class Upstreams:
         ]
 
     def request_and_wait(
-        self, action: Action, channels: Mapping[str, frozenset[str]], timeout_s: float
+        self,
+        action: Action,
+        channels: Mapping[str, frozenset[str]],
+        timeout_s: float,
+        on_acknowledged: Callable[[list[str]], None] | None = None,
     ) -> dict[str, Rejection]:
         """Ask, and wait for the answers. Returns why, for each ticker that was not changed."""
         deadline = time.monotonic() + timeout_s
         rejections: dict[str, Rejection] = {}
-        for stream, change in self.request(action, channels):
+        for stream, change in self.request(action, channels, on_acknowledged):
             change.wait(max(0.0, deadline - time.monotonic()))
             stream.forget(change)
             rejections.update(_rejections(change))
         return rejections
+
+    def let_go(self, reason: str) -> None:
+        """Leave Alpaca's market-data slots to another broker. Orders go on: they are not folded
+        while they wait, and their stream is not bound to one slot."""
+        for stream in list(self.market.values()):
+            stream.let_go(reason)
+
+    def take_again(self) -> None:
+        for stream in list(self.market.values()):
+            stream.take_again()
 
     def begin_close(self) -> None:
         for _, stream in self.all():

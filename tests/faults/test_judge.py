@@ -216,7 +216,7 @@ def test_a_plain_readers_hole_tells_a_missing_order_event() -> None:
 
 
 def test_a_passing_state_that_nobody_was_told_of_is_told_with_a_later_one_in_the_hole() -> None:
-    """The stream was down: REST told of the end only, and a plain reader was away at that moment."""
+    """The stream was down, REST told of the end only, and a plain reader was away just then."""
     lines = [told(event) for event in EVENTS[:4]]
     hole = Line(at=9 * SECOND, kind="hole", symbol="AAPL", after=(7, 4), epoch=7, seq=6)
     places = {"o2/canceled/0": (7, 5)}

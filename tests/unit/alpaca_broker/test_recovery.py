@@ -10,7 +10,7 @@ import fakeredis
 import pytest
 
 from main.alpaca_broker.frame_buffer import Break, FrameBuffer, Refill
-from main.alpaca_broker.recovery import MAX_SPAN_S, Recovery, journal_ages, restart_breaks
+from main.alpaca_broker.recovery import MAX_SPAN_S, Recovery
 from main.alpaca_broker.rest import RestUnavailable, TradesPage
 from main.alpaca_broker.sale_conditions import LastPriceRule
 from main.utils.redis.constants import BusNames
@@ -138,35 +138,6 @@ def test_a_long_interruption_is_told_and_not_refilled(desk: Desk) -> None:
     assert not desk.recovery.ask(
         Break(symbols=("AAPL",), from_ns=START_NS, to_ns=START_NS + span_ns + 1)
     )
-
-
-def test_after_a_restart_recent_tickers_are_asked_together_and_old_ones_alone() -> None:
-    now_ns = time.time_ns()
-    ages = {"A": now_ns - 5 * SECOND, "B": now_ns - 60 * SECOND, "C": now_ns - 3_600 * SECOND}
-    together, alone = restart_breaks(ages)
-    assert (together.symbols, together.from_ns) == (("A", "B"), ages["B"])
-    assert (alone.symbols, alone.from_ns) == (("C",), ages["C"])
-    assert {together.cause, alone.cause} == {"broker_restart"}
-    assert restart_breaks({}) == []
-
-
-def test_the_age_of_a_journal_is_its_last_prices_whatever_orders_came_later(desk: Desk) -> None:
-    desk.publish(1, START_NS)
-    order = {
-        "type": "order",
-        "symbol": "AAPL",
-        "timestamp": rfc3339(START_NS + 60 * SECOND),
-        "event": "new",
-        "order_data": {},
-        "update": {},
-        "account_id": "a",
-        "paper": True,
-        "source": "stream",
-    }
-    desk.redis.xadd("TICKER_LOG_AAPL", {"m": encode(order)}, id="1-9")
-    desk.redis.xadd("TICKER_LOG_ONLY", {"m": encode(order)}, id="1-1")
-    ages = journal_ages(desk.redis, BusNames(), ["AAPL", "ONLY", "NONE"])
-    assert ages == {"AAPL": START_NS, "ONLY": START_NS + 60 * SECOND}
 
 
 def test_a_half_days_hours_hold_for_the_refilled_too() -> None:
