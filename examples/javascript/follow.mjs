@@ -46,8 +46,10 @@ export async function follow({ clientId, leaseS, tickers, onMessage, onRejected 
     // Another broker: pub/sub forgot what was said while none was there.
     if (epoch !== null && status.epoch !== epoch) ask("subscribe");
     epoch = status.epoch;
-    for (const [ticker, { seq }] of Object.entries(status.tickers ?? {})) {
-      readers.get(`${PREFIX}TICKER_UPDATES_${ticker}`)?.hint(status.epoch, seq);
+    for (const [channel, reader] of readers) {
+      const known = status.tickers?.[channel.slice(`${PREFIX}TICKER_UPDATES_`.length)];
+      if (known) reader.hint(status.epoch, known.seq);
+      else if (!status.tickers) reader.catchUp(); // too many for one message: the journal tells
     }
   }
 
@@ -147,9 +149,9 @@ class Reader {
   }
 
   async refill() {
-    const known = this.waiting.length; // what came later, the journal that we read may lack
     const lower = this.waiting.find((message) => message.epoch < this.place.epoch);
     if (lower) await this.doubt(lower.epoch);
+    const known = this.waiting.length; // what comes later, the journal as we read it may lack
     const from = `${this.place.epoch}-${this.place.seq}`;
     // With our own place: if the journal still has that, nothing after it was trimmed.
     let entries = await this.redis.xrange(this.log, from, "+");

@@ -16,6 +16,7 @@ from ..tracebacks import plain_traceback
 from .errors import RegistrationRejected
 from .follow_options import FollowOptions
 from .followed import Followed
+from .leases import DataKind
 from .messages import (
     BarMessage,
     CorrectionMessage,
@@ -27,7 +28,6 @@ from .messages import (
 )
 from .outlet import Handler, Policy
 from .own_orders import OwnOrders
-from .registration import DataKind
 
 log: Final = structlog.get_logger("tickerbus.client")
 

@@ -29,10 +29,10 @@ from .config import RedisConfig
 from .constants import CLIENT_ID_PATTERN, DEFAULT_LEASE_S, MAX_LEASE_S, normalize_ticker
 from .errors import IllegalUse, InvalidClientId
 from .follow_options import FollowOptions, Orders, check_policy, follow_options
+from .leases import DataKind
 from .messages import PriceMessage
 from .outlet import Policy
 from .own_orders import new_order_id
-from .registration import DataKind
 from .stream import Stream
 from .subscriber import RedisSubscriber
 from .tap import Tap

@@ -139,6 +139,14 @@ class BusNames:
         """Where a client registers in secured mode; Redis ACLs bind it to the user."""
         return f"{self.BROKER_REGISTRATION}.{client_id}"
 
+    def get_control_channel(self, client_id: str) -> str:
+        """Where a running consumer hears a person's commands (scale-t pause, …)."""
+        return f"{self.prefix}CONSUMER_CONTROL.{client_id}"
+
+    def get_control_replies_channel(self, client_id: str) -> str:
+        """Where it answers them."""
+        return f"{self.prefix}CONSUMER_CONTROL_REPLIES.{client_id}"
+
 
 def _channel_symbol(ticker: str) -> str:
     """Registered tickers are normalised; an order's other symbols stay as Alpaca sends them."""

@@ -86,6 +86,21 @@ class NotPermitted(RedisUnavailable):
         self.args = (f"Redis at {address} refuses {channel}: {cause}",)
 
 
+class NoBroker(BusError):
+    """No broker answered in time. `listening` says whether one heard the request."""
+
+    retry = True
+
+    def __init__(self, tickers: Sequence[str], listening: bool, timeout_s: float) -> None:
+        self.tickers, self.listening = tuple(tickers), listening
+        what = (
+            "a broker is listening but did not answer"
+            if listening
+            else "no broker is listening: start one, or check BUS_PREFIX"
+        )
+        super().__init__(f"{', '.join(tickers)}: {what} (waited {timeout_s:g} s)")
+
+
 class RegistrationRejected(BusError):
     """The broker will not follow a ticker for this client. `reason` is the broker's own word.
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final, Literal, get_args
 
 from .constants import DATA_KINDS, normalize_ticker
+from .leases import DataKind
 from .outlet import Policy
-from .registration import DataKind
 from .start import Start
 
 Orders = Literal["mine", "all"]

@@ -9,9 +9,9 @@ from typing import Final, Protocol
 from .errors import IllegalUse, RegistrationRejected
 from .follow_options import FollowOptions
 from .holds import Holds
+from .leases import DataKind
 from .messages import OrderMessage
 from .outlet import Handler, Policy
-from .registration import DataKind
 from .start import Start
 from .subscriber import RedisSubscriber
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from .errors import IllegalUse, RegistrationRejected
+from .leases import PASSING_REASONS, DataKind, LeaseKeeper
 from .messages import RegistrationReply
-from .registration import PASSING_REASONS, DataKind, LeaseKeeper
 
 ANSWER_S: Final = 10.0  # a broker that is there answers within 5 s, and is asked twice
 LOOK_AGAIN_S: Final = 0.1  # while an answer is awaited: is there a broker at all?

@@ -14,10 +14,10 @@ from .errors import IllegalUse, RegistrationRejected
 from .follow_options import FollowOptions, Orders, follow_options
 from .followed import Followed
 from .inbox import Finished, Inbox
+from .leases import DataKind
 from .messages import BarMessage, OrderMessage, QuoteMessage, TickerMessage
 from .outlet import Policy
 from .own_orders import OwnOrders
-from .registration import DataKind
 from .subscriber import DEFAULT_CAPACITY
 
 StreamMessage = TickerMessage | QuoteMessage | BarMessage

@@ -17,8 +17,9 @@ from .config import RedisConfig
 from .errors import BusError
 from .followed import Followed
 from .holds import Holds
+from .leases import LeaseKeeper
 from .messages import BrokerStatus, RegistrationReply, now_rfc3339
-from .registration import LeaseKeeper, RegistrationClient
+from .registration import RegistrationClient
 from .stream import Stream
 from .subscriber import RedisSubscriber
 

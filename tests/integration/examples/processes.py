@@ -27,10 +27,16 @@ def environment(**changes: str) -> dict[str, str]:
 class Process:
     """One running program. `lines` is all it has said so far, on either stream."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        env: dict[str, str],
+        program: str = sys.executable,
+    ) -> None:
         self.lines: list[str] = []
         self._process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [program, *arguments],
             cwd=folder,
             env=env,
             stdin=subprocess.PIPE,

@@ -40,8 +40,8 @@ class PlayedBroker:
         )
         self._publisher.publish(CHANNELS.BROKER_REGISTRATION_REPLIES, reply)
 
-    def announce(self, epoch: int, *, orders_ready: bool = True) -> None:
-        """One heartbeat."""
+    def announce(self, epoch: int, *, orders_ready: bool = True, **more: Any) -> None:
+        """One heartbeat, with `more` fields."""
         status = {
             "type": "broker_status",
             "epoch": epoch,
@@ -62,6 +62,7 @@ class PlayedBroker:
             },
             "counters": {},
             "journal": {},
+            **more,
         }
         self._publisher.publish(CHANNELS.BROKER_STATUS, status)
 

@@ -174,7 +174,7 @@ def test_a_keeper_outlives_the_absence_of_a_broker(
     client_as: Callable[..., RegistrationClient],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("main.utils.redis.registration.RETRY_S", 0.05)
+    monkeypatch.setattr("main.utils.redis.leases.RETRY_S", 0.05)
     keeper = LeaseKeeper(client_as("me"), ["AAPL"], lease_s=3)
     keeper.start()
     with RedisPublisher(config) as publisher:
