@@ -343,6 +343,15 @@ class RedisEventBus:
         """The open orders of a symbol, the oldest first."""
         return self._queries.open("order", symbol)
 
+    def get_orders(self, symbol: str | None = None) -> list[State]:
+        """All orders that Redis still knows, ended ones too. It looks at every key: not for a hot
+        loop."""
+        return self._queries.every("order", symbol)
+
+    def get_positions(self, symbol: str | None = None) -> list[State]:
+        """All positions that Redis still knows, closed ones too; as `get_orders`."""
+        return self._queries.every("position", symbol)
+
     def symbols(self) -> list[str]:
         """The symbols that ever had an order or a position."""
         return self._queries.symbols()

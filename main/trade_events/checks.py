@@ -79,7 +79,7 @@ def check_timestamp(timestamp: object, field: str = "timestamp") -> str:
             raise InvalidTradeEvent(field, f"{_shown(text)} is out of range") from None
     digits = _FRACTION.search(text)
     fraction = f".{digits[1][:9]}" if digits else ""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+    return f"{moment.replace(microsecond=0, tzinfo=None).isoformat()}{fraction}Z"
 
 
 def check_id(value: object, field: str) -> str:
@@ -106,7 +106,20 @@ def check_text(value: object, field: str) -> str | None:
     raise InvalidTradeEvent(field, f"must be text of at most 256 characters, not {_shown(value)}")
 
 
-def check_data(data: object, shape: Shape) -> dict[str, Any]:
+class FrozenDict(dict[str, Any]):
+    """An event's `data`: what was checked stays as it was checked."""
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("an event's data does not change: make another event")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenDict, (dict(self),)
+
+
+def check_data(data: object, shape: Shape) -> FrozenDict:
     """A copy of an event's `data`, checked for its type.
 
     Raises:
@@ -129,7 +142,7 @@ def check_data(data: object, shape: Shape) -> dict[str, Any]:
             lack = "is kept by the bus itself: give it another name"
             raise InvalidTradeEvent(f"data.{name}", lack)
         checked[name] = _check_field(name, value, kinds.get(name))
-    return checked
+    return FrozenDict(checked)
 
 
 def _check_field(name: str, value: object, kind: Kind | None) -> Any:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from .checks import check_data, check_id, check_symbol, check_text, check_timestamp, check_type
+from .checks import (
+    FrozenDict,
+    check_data,
+    check_id,
+    check_symbol,
+    check_text,
+    check_timestamp,
+    check_type,
+)
 from .helpers import Helpers
 from .ids import default_event_id
 from .kinds import SHAPES, TradeEventType
@@ -18,10 +26,11 @@ class TradeEvent(Helpers):
     """What happened, to which symbol, when.
 
     `timestamp`: ISO 8601 text or a datetime, kept as RFC 3339 in UTC (`…Z`); without an offset it
-    counts as UTC; without any it is now. `data` is copied: see `kinds.SHAPES` for what each type
-    must hold; anything else that JSON can hold may stand there too. `event_id`: the same id twice
-    is the same event; not given, an order's event gets one that another witness of the same fact
-    arrives at as well (see `ids.event_id_of`), any other a random one. `account`: whose.
+    counts as UTC; without any it is now. `data` is copied, and does not change any more: see
+    `kinds.SHAPES` for what each type must hold; anything else that JSON can hold may stand there
+    too. `event_id`: the same id twice is the same event; not given, an order's event gets one that
+    another witness of the same fact arrives at as well (see `ids.event_id_of`), any other a random
+    one. `account`: whose.
 
     On an event that was received, `log_id` is its place in the log, and `anomaly` says why it made
     no legal move, if it made none.
@@ -33,7 +42,7 @@ class TradeEvent(Helpers):
     event_type: TradeEventType
     symbol: str
     timestamp: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     correlation_id: str | None = None
     source: str | None = None
     event_id: str = ""
@@ -48,7 +57,7 @@ class TradeEvent(Helpers):
         account = None if self.account is None else check_id(self.account, "account")
         put = object.__setattr__
         put(self, "event_type", kind)
-        put(self, "timestamp", check_timestamp(self.timestamp or datetime.now(UTC)))
+        put(self, "timestamp", check_timestamp(self.timestamp) if self.timestamp else _now())
         put(self, "data", data)
         put(self, "account", account)
         check_text(self.correlation_id, "correlation_id")
@@ -63,12 +72,17 @@ class TradeEvent(Helpers):
         return self.data[f"{subject}_id"] if subject else None
 
 
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
 def received(fields: Mapping[str, Any]) -> TradeEvent:
     """An event as Redis gave it, checked when it was published: not again."""
     event = object.__new__(TradeEvent)
     put = object.__setattr__
     put(event, "event_type", TradeEventType(fields["event_type"]))
-    for name in ("symbol", "timestamp", "data", "event_id"):
+    put(event, "data", FrozenDict(fields["data"]))
+    for name in ("symbol", "timestamp", "event_id"):
         put(event, name, fields[name])
     for name in ("correlation_id", "source", "account", "log_id", "anomaly"):
         put(event, name, fields.get(name))

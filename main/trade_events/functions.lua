@@ -114,28 +114,23 @@ local function judge(event, key)
   return {status = after, fields = fields, is_new = status == 'none'}
 end
 
+-- The event's own fields, then what the move sets: it wins.
 local function set_state(event, key, move, id)
-  local fields, sent, moved = {}, event[PAIRS], move.fields
-  local function set(name, value)
-    fields[#fields + 1] = name
-    fields[#fields + 1] = value
+  local fields, moved = event[PAIRS], move.fields
+  local n = #fields
+  for i = 1, #moved do
+    n = n + 1
+    fields[n] = moved[i]
   end
-  for i = 1, #sent, 2 do
-    set(sent[i], sent[i + 1])
-  end
-  for i = 1, #moved, 2 do
-    set(moved[i], moved[i + 1])  -- after what was sent: it wins
-  end
-  set('updated_at', event[TIMESTAMP])
-  set('log_id', id)
-  set('last_event', event[TYPE])
-  set('last_event_id', event[EVENT_ID])
+  fields[n + 1], fields[n + 2] = 'updated_at', event[TIMESTAMP]
+  fields[n + 3], fields[n + 4] = 'last_event', event[TYPE]
+  fields[n + 5], fields[n + 6] = 'log_id', id
   if move.is_new then
-    set('symbol', event[SYMBOL])
-    set('created_at', event[TIMESTAMP])
-    set('first_log_id', id)
+    fields[n + 7], fields[n + 8] = 'symbol', event[SYMBOL]
+    fields[n + 9], fields[n + 10] = 'created_at', event[TIMESTAMP]
+    fields[n + 11], fields[n + 12] = 'first_log_id', id
     if event[ACCOUNT] ~= '' then
-      set('account', event[ACCOUNT])
+      fields[n + 13], fields[n + 14] = 'account', event[ACCOUNT]
     end
   end
   redis.call('HSET', key, unpack(fields))
@@ -160,7 +155,7 @@ end
 local function set_expiry(subject, key, status, log_id, config, is_new)
   local at = expires_at(subject, status, log_id, config)
   if at then
-    redis.call('PEXPIREAT', key, string.format('%.0f', at))
+    redis.call('PEXPIREAT', key, at)
   elseif not is_new then
     redis.call('PERSIST', key)
   end
@@ -171,11 +166,14 @@ local function index_key(prefix, event)
   return prefix .. head .. event[SYMBOL]
 end
 
-local function set_index(prefix, event, move, id)
+local function set_index(prefix, event, move, id, batch)
   if move.is_new then
-    redis.call('SADD', prefix .. 'trades:symbols', event[SYMBOL])
+    if not batch.symbols[event[SYMBOL]] then
+      redis.call('SADD', prefix .. 'trades:symbols', event[SYMBOL])
+      batch.symbols[event[SYMBOL]] = true
+    end
     if OPEN[move.status] then
-      redis.call('ZADD', index_key(prefix, event), string.match(id, '^%d+'), event[ID])
+      redis.call('ZADD', index_key(prefix, event), millis(id), event[ID])
     end
   elseif not OPEN[move.status] then
     redis.call('ZREM', index_key(prefix, event), event[ID])
@@ -194,6 +192,13 @@ local function foreign(key, wanted)
   return nil
 end
 
+local function foreign_index(key, batch)
+  if batch.indexes[key] == nil then
+    batch.indexes[key] = foreign(key, 'zset') or false
+  end
+  return batch.indexes[key]
+end
+
 local function create_groups(log, groups)
   for group in string.gmatch(groups, '[^,%s]+') do
     redis.pcall('XGROUP', 'CREATE', log, group, '0')  -- one that is there already stays as it is
@@ -208,7 +213,8 @@ end
 -- Returns for each event "P<log id>" published, "D" seen before, "A<log id> <reason>" an anomaly,
 -- or "R<reason>" refused and not written; or a single {"REFUSED", reason}.
 
-local function publish_one(keys, prefix, event, config, tally)
+local function publish_one(keys, prefix, event, batch)
+  local config, tally = batch.config, batch.tally
   local seen = prefix .. 'trades:seen:' .. event[EVENT_ID]
   local taken
   if config.event_id_retention_s > 0 then
@@ -224,8 +230,8 @@ local function publish_one(keys, prefix, event, config, tally)
   if event[SUBJECT] ~= '' then
     key = state_key(prefix, event)
     move, reason, refusal = judge(event, key)
-    if move and not refusal and (move.is_new or not OPEN[move.status]) then
-      refusal = foreign(index_key(prefix, event), 'zset')
+    if move and (move.is_new or not OPEN[move.status]) then
+      refusal = foreign_index(index_key(prefix, event), batch)
     end
     if refusal then
       redis.call('DEL', seen)
@@ -249,7 +255,7 @@ local function publish_one(keys, prefix, event, config, tally)
   if move then
     set_state(event, key, move, id)
     set_expiry(event[SUBJECT], key, move.status, id, config, move.is_new)
-    set_index(prefix, event, move, id)
+    set_index(prefix, event, move, id, batch)
   end
   redis.call('PUBLISH', prefix .. 'trades:' .. event[SYMBOL] .. ':' .. event[TYPE],
     string.sub(body, 1, -2) .. ',"log_id":"' .. id .. '"}')
@@ -266,17 +272,16 @@ redis.register_function('tickerbus_trades_publish_1', function(keys, args)
       return {'REFUSED', refusal}
     end
   end
-  local config, prefix = read_config(keys[3]), args[1]
-  local is_empty = redis.call('EXISTS', keys[1]) == 0
-  local outcomes, tally = {}, {}
+  local batch = {config = read_config(keys[3]), tally = {}, symbols = {}, indexes = {}}
+  local is_empty, outcomes = redis.call('EXISTS', keys[1]) == 0, {}
   for i, event in ipairs(cmsgpack.unpack(args[2])) do
-    outcomes[i] = publish_one(keys, prefix, event, config, tally)
+    outcomes[i] = publish_one(keys, args[1], event, batch)
   end
-  for name, count in pairs(tally) do
+  for name, count in pairs(batch.tally) do
     redis.call('HINCRBY', keys[4], name, count)
   end
   if is_empty and #outcomes > 0 then
-    create_groups(keys[1], config.groups)  -- from the first event on: they had all before it
+    create_groups(keys[1], batch.config.groups)  -- from the first event on: they had all before it
   end
   return outcomes
 end)
@@ -418,8 +423,8 @@ local function settle_one(prefix, shadow, name, replaces, config)
   if has_expired(shadow .. name, subject, now_ms(), config) then
     redis.call('DEL', shadow .. name)
   end
-  local made = redis.call('HGETALL', shadow .. name)
-  local what = difference(redis.call('HGETALL', prefix .. name), made)
+  local made, live = redis.call('HGETALL', shadow .. name), redis.call('HGETALL', prefix .. name)
+  local what = #made == 0 and #live > 0 and 'surplus' or difference(live, made)
   local facts = redis.call('HMGET', shadow .. name, 'status', 'first_log_id', 'log_id')
   local index = index_key(prefix, {[SUBJECT] = subject, [SYMBOL] = symbol})
   local score = redis.call('ZSCORE', index, id)
@@ -447,50 +452,25 @@ local function settle_one(prefix, shadow, name, replaces, config)
 end
 
 -- tickerbus_trades_settle_1
--- KEYS  log, the set of what was touched, config
--- ARGV  prefix, shadow prefix, the log id up to which the log was applied, "1" to replace, then
---       names of live state that may be missing in what was made
--- Returns {"BEHIND", the log's last id}, or {"DONE", number compared, number older than the log,
---       {name, difference, …}}
+-- KEYS  config
+-- ARGV  prefix, shadow prefix, the first and the last log id that were applied, "1" to replace, then
+--       names of state ("order:XAUUSD:12345"): one step for all of them
+-- Returns for each name "=" equal, "~" it began before the log does, ">" it has moved on since (ask
+-- again when more was applied), or what differs.
 redis.register_function('tickerbus_trades_settle_1', function(keys, args)
-  local prefix, shadow, upto, replaces = args[1], args[2], args[3], args[4] == '1'
-  local last = redis.call('XREVRANGE', keys[1], '+', '-', 'COUNT', 1)
-  if last[1] and last[1][1] ~= upto then
-    return {'BEHIND', last[1][1]}
-  end
-  local first = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', 1)
-  local start = first[1] and first[1][1] or '0-0'
-  local config, compared, before, found, touched = read_config(keys[3]), 0, 0, {}, {}
-  for _, name in ipairs(redis.call('SMEMBERS', keys[2])) do
-    touched[name] = true
-    local began = redis.call('HGET', prefix .. name, 'first_log_id')
-    if began and older(began, start) then
-      before = before + 1
-      redis.call('DEL', shadow .. name)
+  local prefix, shadow, first, last = args[1], args[2], args[3], args[4]
+  local config, outcomes = read_config(keys[1]), {}
+  for i = 6, #args do
+    local live = redis.call('HMGET', prefix .. args[i], 'first_log_id', 'log_id')
+    if live[1] and older(live[1], first) then
+      redis.call('DEL', shadow .. args[i])
+      outcomes[i - 5] = '~'
+    elseif live[2] and older(last, live[2]) then
+      outcomes[i - 5] = '>'
     else
-      compared = compared + 1
-      local what = settle_one(prefix, shadow, name, replaces, config)
-      if what ~= '' then
-        found[#found + 1] = name
-        found[#found + 1] = what
-      end
+      local what = settle_one(prefix, shadow, args[i], args[5] == '1', config)
+      outcomes[i - 5] = what == '' and '=' or what
     end
   end
-  for i = 5, #args do
-    local name = args[i]
-    local began = not touched[name] and redis.call('HGET', prefix .. name, 'first_log_id')
-    if began and older(began, start) then
-      before = before + 1
-    elseif began then
-      found[#found + 1] = name
-      found[#found + 1] = 'surplus'
-      if replaces then
-        local subject, symbol, id = split(name)
-        redis.call('DEL', prefix .. name)
-        redis.call('ZREM', index_key(prefix, {[SUBJECT] = subject, [SYMBOL] = symbol}), id)
-      end
-    end
-  end
-  redis.call('DEL', keys[2])
-  return {'DONE', compared, before, found}
+  return outcomes
 end)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from .checks import check_id
 from .errors import InvalidTradeEvent
@@ -35,7 +36,7 @@ def event_id_of(
     if not scope[1]:
         raise InvalidTradeEvent("account", "give an account, or else the symbol")
     parts = [*scope, check_id(subject_id, "subject_id"), str(event_type), _plain(discriminator)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    return hashlib.blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()
 
 
 def default_event_id(

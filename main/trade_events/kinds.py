@@ -66,10 +66,10 @@ class Shape:
     optional: Fields = field(default_factory=dict)
     subject: Subject | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
+    kinds: Fields = field(init=False)
 
-    @property
-    def kinds(self) -> dict[str, Kind]:
-        return {**self.required, **self.optional}
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kinds", {**self.required, **self.optional})
 
 
 _FILL_SHAPE: Final = Shape(
@@ -159,6 +159,5 @@ RESERVED: Final = frozenset(
         "first_log_id",
         "log_id",
         "last_event",
-        "last_event_id",
     }
 )

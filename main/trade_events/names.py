@@ -35,9 +35,9 @@ class TradeNames:
         """The hash of one order or position: `order:XAUUSD:12345`."""
         return f"{self.prefix}{subject}:{symbol}:{subject_id}"
 
-    def every_state(self, subject: Subject) -> str:
-        """A pattern of keys."""
-        return f"{self.prefix}{subject}:*"
+    def every_state(self, subject: Subject, symbol: str | None = None) -> str:
+        """A pattern of keys. No prefix and no symbol holds a glob character."""
+        return f"{self.prefix}{subject}:{symbol or '*'}:*"
 
     def open_index(self, subject: Subject, symbol: str) -> str:
         """Sorted set: ids of what is open, by the time of its opening in ms."""

@@ -46,6 +46,21 @@ class Queries:
         # One that ended between the two readings is no longer open.
         return [state for state in found if state.get("status") in _OPEN]
 
+    def every(self, subject: Subject, symbol: str | None) -> list[State]:
+        """All that Redis still knows, ended ones too, the oldest first. It looks at every key."""
+        if symbol is not None:
+            check_symbol(symbol)
+        pattern = self._names.every_state(subject, symbol)
+        keys = list(self._client.scan_iter(match=pattern, count=PAGE, _type="hash"))
+        found: list[State] = []
+        for start in range(0, len(keys), PAGE):
+            pipeline = self._client.pipeline(transaction=False)
+            for key in keys[start : start + PAGE]:
+                pipeline.hgetall(key)
+            found += [hash_to_state(fields) for fields in pipeline.execute() if fields]
+        ours = [state for state in found if "first_log_id" in state]
+        return sorted(ours, key=lambda state: parse_log_id(str(state["first_log_id"])))
+
     def symbols(self) -> list[str]:
         """Those that ever had an order or a position."""
         members = cast("set[bytes]", self._client.smembers(self._names.symbols))

@@ -1,6 +1,6 @@
 """Rebuilding: all state made again from the log, compared with the live state, and put in its place
 where that is wanted. The log's events go through the same server-side code that moved the live
-state; what is compared, and replaced, is one atomic step at one place of the log.
+state. What has moved on since the log was read is not judged, but asked for again.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import redis
 
 from .errors import RebuildFailed
 from .events import TradeEvent
-from .kinds import SHAPES
+from .kinds import SHAPES, Subject
 from .library import SETTLE, SHADOW, call
 from .names import TradeNames
 from .wire import decode_logged, pack_array, pack_logged
 
-PAGE: Final = 500
-ROUNDS: Final = 200
+PAGE: Final = 200  # Redis serves nobody else meanwhile, some 10 ms
+ROUNDS: Final = 100
+SUBJECTS: Final[tuple[Subject, ...]] = ("order", "position")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,33 +52,37 @@ class Rebuild:
         self._client, self._names = cast(Any, client), names
         self._shadow = f"{names.shadow}{uuid.uuid4().hex[:8]}:"
         self._touched = f"{self._shadow}touched"
-        self._last = "0-0"
-        self._events = self._otherwise = 0
+        self._first, self._last = "", "0-0"
+        self._events = self._otherwise = self._compared = self._older = 0
+        self._differences: dict[str, str] = {}
 
     def run(self, *, apply: bool) -> Rebuilt:
         """
         Raises:
-            RebuildFailed: the log grew faster than it could be read; nothing was changed.
+            RebuildFailed: something moved on faster than the log could be read.
             redis.RedisError: Redis does not answer.
         """
+        self._apply_the_log()
+        names = sorted({*self._live_names(), *self._touched_names()})
         for _ in range(ROUNDS):
+            names = self._settle(names, apply)
+            if not names:
+                break
             self._apply_the_log()
-            names = list(self._live_names())
-            reply = call(
-                self._client,
-                SETTLE,
-                [self._names.log, self._touched, self._names.config],
-                self._names.prefix,
-                self._shadow,
-                self._last,
-                int(apply),
-                *names,
-            )
-            if reply[0] == b"DONE":
-                return self._report(reply, apply)
-        raise RebuildFailed("the log grows faster than it can be read: try again when it is calm")
+        else:
+            raise RebuildFailed(f"{len(names)} orders and positions never stood still: try again")
+        self._client.delete(self._touched)
+        return Rebuilt(
+            events=self._events,
+            compared=self._compared,
+            older=self._older,
+            differences=self._differences,
+            judged_otherwise=self._otherwise,
+            applied=apply,
+        )
 
     def _apply_the_log(self) -> None:
+        """From where it was left, to its end."""
         while page := self._client.xrange(self._names.log, f"({self._last}", "+", count=PAGE):
             packed = []
             for log_id, fields in page:
@@ -86,32 +91,45 @@ class Rebuild:
                     packed.append(pack_logged(event))
             if packed:
                 keys = [self._touched, self._names.config]
-                self._otherwise += call(
-                    self._client, SHADOW, keys, self._shadow, pack_array(packed)
-                )
+                blob = pack_array(packed)
+                self._otherwise += call(self._client, SHADOW, keys, self._shadow, blob)
             self._events += len(page)
+            self._first = self._first or page[0][0].decode()
             self._last = page[-1][0].decode()
+
+    def _settle(self, names: list[str], apply: bool) -> list[str]:
+        """Compare them, some at a time; returns those that have moved on meanwhile."""
+        moved_on = []
+        ends = (self._first or "0-0", self._last)
+        for start in range(0, len(names), PAGE):
+            some = names[start : start + PAGE]
+            keys, head = [self._names.config], (self._names.prefix, self._shadow, *ends, int(apply))
+            for name, outcome in zip(
+                some, call(self._client, SETTLE, keys, *head, *some), strict=True
+            ):
+                if outcome == b">":
+                    moved_on.append(name)
+                elif outcome == b"~":
+                    self._older += 1
+                else:
+                    self._compared += 1
+                    if outcome != b"=":
+                        self._differences[name] = outcome.decode()
+        return moved_on
+
+    def _touched_names(self) -> Iterator[str]:
+        for name in self._client.sscan_iter(self._touched, count=PAGE):
+            yield name.decode()
 
     def _live_names(self) -> Iterator[str]:
         """Hashes that look like state."""
         start = len(self._names.prefix)
-        for subject in ("order", "position"):
+        for subject in SUBJECTS:
             pattern = self._names.every_state(subject)
-            for key in self._client.scan_iter(match=pattern, count=1_000, _type="hash"):
+            for key in self._client.scan_iter(match=pattern, count=PAGE, _type="hash"):
                 name = key.decode(errors="replace")[start:]
-                if name.count(":") >= 2:
+                if self._client.hexists(key, "first_log_id"):  # else it is somebody else's
                     yield name
-
-    def _report(self, reply: list[Any], applied: bool) -> Rebuilt:
-        flat = [text.decode() for text in reply[3]]
-        return Rebuilt(
-            events=self._events,
-            compared=reply[1],
-            older=reply[2],
-            differences=dict(zip(flat[::2], flat[1::2], strict=True)),
-            judged_otherwise=self._otherwise,
-            applied=applied,
-        )
 
 
 def _decoded(log_id: bytes, fields: dict[bytes, bytes]) -> TradeEvent | None:

@@ -62,8 +62,11 @@ class Ticket:
             self._done.release()
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether all are settled. Once only."""
-        return self._done.acquire(timeout=max(0.0, timeout_s))
+        """Whether all are settled within the time."""
+        if not self._done.acquire(timeout=max(0.0, timeout_s)):
+            return False
+        self._done.release()  # for whoever asks again
+        return True
 
 
 class Outgoing:
@@ -142,14 +145,10 @@ class Sender:
 
     def _run(self) -> None:
         delays = backoff_delays()
-        while True:
-            batch = self._next()
-            if batch is None:
-                break
+        while self._wait_for_work():
             try:
-                self._send(batch)
+                self._send_all()
                 delays = backoff_delays()
-                self._note_recovery()
             except FAULTS as error:
                 self._drop_wire()
                 wait_s = next(delays)
@@ -162,43 +161,44 @@ class Sender:
                 self._wake.wait(next(delays))
         self._drop_wire()
 
-    def _next(self) -> list[Outgoing] | None:
-        """What to send now: it stays in the queue until it is confirmed. None: end."""
+    def _wait_for_work(self) -> bool:
+        """False: end."""
         with self._changed:
-            while not self._queue:
-                if self._stopping:
-                    return None
-                self._changed.wait()
-            if self._giving_up:
-                return None
-            count = min(len(self._queue), BATCH_EVENTS * WINDOW)
-            return list(itertools.islice(self._queue, count))
+            self._changed.wait_for(lambda: self._queue or self._stopping)
+            return bool(self._queue) and not self._giving_up
 
-    def _send(self, items: list[Outgoing]) -> None:
-        """Send as many batches as there are, and read a reply for each.
+    def _send_all(self) -> None:
+        """Until the queue is empty: some batches on their way, while the oldest's reply is awaited.
 
         Raises:
-            one of FAULTS: nothing of the rest is known.
+            one of FAULTS: of what is still in the queue nothing is known.
         """
+        is_new = self._wire is None
         wire = self._wire = self._wire or Wire(self._config)
-        batches = [
-            items[start : start + BATCH_EVENTS] for start in range(0, len(items), BATCH_EVENTS)
-        ]
-        wire.send(b"".join(map(self._pack, batches)))
-        again: list[Outgoing] = []
-        for batch in batches:
+        on_their_way: deque[list[Outgoing]] = deque()
+        while True:
+            # The first on a connection goes alone: if the functions are missing, nothing that
+            # follows it may get ahead of it.
+            while len(on_their_way) < (1 if is_new else WINDOW):
+                batch = self._take(sum(map(len, on_their_way)))
+                if not batch:
+                    break
+                wire.send(self._pack(batch))
+                on_their_way.append(batch)
+            if not on_their_way:
+                return
             reply = wire.receive()
-            if again:  # the order of what follows one that has to be sent again must stay
+            if is_missing(reply):
+                self._load(wire)
+                on_their_way.clear()
                 continue
-            if isinstance(reply, hiredis.ReplyError):
-                if is_missing(reply):
-                    again = batch
-                    continue
-                self._refuse(batch, reply)
-            else:
-                self._settle(batch, reply)
-        if again:
-            self._load(wire)
+            self._settle(on_their_way.popleft(), reply)
+            is_new = False
+
+    def _take(self, start: int) -> list[Outgoing]:
+        """The next batch after `start` events. They stay in the queue until they are confirmed."""
+        with self._changed:
+            return list(itertools.islice(self._queue, start, start + BATCH_EVENTS))
 
     def _pack(self, batch: list[Outgoing]) -> bytes:
         return pack_command(*self._head, pack_array([item.packed for item in batch]))
@@ -211,18 +211,28 @@ class Sender:
         log.info("trade_events.functions_loaded", address=self._config.address)
 
     def _settle(self, batch: list[Outgoing], reply: Any) -> None:
-        if reply and reply[0] == b"REFUSED":
+        """
+        Raises:
+            RedisUnavailable: the batch may be taken later.
+        """
+        if isinstance(reply, hiredis.ReplyError):
+            self._refuse(batch, reply)
+        elif reply and reply[0] == b"REFUSED":
             self._refuse(batch, reply[1].decode(errors="replace"))
-            return
-        for item, raw in zip(batch, reply, strict=True):
-            outcome = read_outcome(item.event_id, raw)
-            status = outcome.status if isinstance(outcome, Receipt) else "refused"
-            self._counters[status] += 1
-            if status == "refused":
-                log.error("trade_events.refused", reason=str(outcome))
-            if item.ticket is not None:
-                item.ticket.settle(item.place, outcome)
+        else:
+            for item, raw in zip(batch, reply, strict=True):
+                self._tell(item, read_outcome(item.event_id, raw))
         self._forget(len(batch))
+        self._note_recovery()
+
+    def _tell(self, item: Outgoing, outcome: Receipt | PublishRefused) -> None:
+        if isinstance(outcome, Receipt):
+            self._counters[outcome.status] += 1
+        else:
+            self._counters["refused"] += 1
+            log.error("trade_events.refused", reason=str(outcome))
+        if item.ticket is not None:
+            item.ticket.settle(item.place, outcome)
 
     def _refuse(self, batch: list[Outgoing], reason: object) -> None:
         """The whole batch was not written.
@@ -233,12 +243,8 @@ class Sender:
         words = str(reason)
         if words.startswith(LATER):
             raise RedisUnavailable(self._config.address, words)
-        log.error("trade_events.refused", events=len(batch), reason=words)
         for item in batch:
-            self._counters["refused"] += 1
-            if item.ticket is not None:
-                item.ticket.settle(item.place, PublishRefused(item.event_id, words))
-        self._forget(len(batch))
+            self._tell(item, PublishRefused(item.event_id, words))
 
     def _forget(self, count: int) -> None:
         with self._changed:

@@ -1,0 +1,87 @@
+"""The whole road with real processes: Alpaca, broker, bridge, executor and bus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from alpaca.trading.client import TradingClient
+
+from main.trade_events import RedisEventBus
+from main.trader import ExecutorBuilder, TradeExecutor
+from tests.conftest import wait_for
+from tests.integration.events_bridge.judge import told
+from tests.integration.events_bridge.kills import Stage, kill_rounds
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+def test_killed_five_times_during_500_orders_every_count_is_exact() -> None:
+    """`make bridge-kills` does it 20 times during 10,000."""
+    truth = kill_rounds(500, 5, seed=3, say=print)
+    assert truth.events["order.partially_filled"] > 0, "some filled in parts"
+
+
+def executor_of(stage: Stage, bus: RedisEventBus) -> TradeExecutor:
+    client = TradingClient("local", "local-secret", url_override=stage.sim.url)
+    config = {"client_id": "bot-a", "requests_per_minute": 200, "poll_s": 0.2}
+    return ExecutorBuilder.build_from_config(config=config, client=client, event_bus=bus)
+
+
+def trade(executor: TradeExecutor, wait: Callable[[object], object]) -> None:
+    """Round trips, a short sale, a replaced and a cancelled order, and one that is refused."""
+    for symbol, first, second in (("AAPL", "buy", "sell"), ("MSFT", "sell", "buy")):
+        for side in (first, first, second):
+            outcome = executor.execute(symbol=symbol, side=side, qty=10)
+            assert outcome, outcome
+            wait(outcome)
+    resting = executor.buy("NVDA", qty=5, limit_price=50)
+    wait_for(lambda: _status(executor, resting.order_id) == "new", what="it rests")
+    replaced = executor.replace(resting, limit_price=51)
+    assert replaced, replaced
+    wait_for(lambda: _status(executor, replaced.order_id) == "new", what="the new one rests")
+    executor.cancel(replaced)
+    wait(replaced)
+    for symbol in ("AAPL", "MSFT"):
+        closed = executor.close_position(symbol)
+        assert closed is not None
+        assert closed, closed
+        wait(closed)
+
+
+def _status(executor: TradeExecutor, order_id: str | None) -> str:
+    assert order_id is not None
+    order = executor.orders.order(order_id)
+    return "" if order is None else order.status
+
+
+def bridge_told_all(stage: Stage) -> bool:
+    """Whether the bridge remembers the last message of each order journal."""
+    with stage.config.client() as client:
+        journals = [key.decode() for key in client.keys("ORDER_LOG_*")]
+        for journal in journals:
+            symbol = journal.removeprefix("ORDER_LOG_")
+            place = client.hget(f"trades:bridge:memory:{symbol}", "place")
+            ((last, _),) = client.xrevrange(journal, count=1)
+            if place != last:
+                return False
+    return bool(journals)
+
+
+def test_the_executors_and_the_brokers_word_become_one_event() -> None:
+    """Both tell everything, the bus takes each once; counts, profit and positions are those of
+    Alpaca's own books."""
+    with Stage(seed=1) as stage, stage.bridge(), executor_of(stage, stage.bus) as executor:
+        trade(executor, lambda outcome: executor.wait(outcome, timeout_s=10))  # type: ignore[arg-type]
+        wait_for(lambda: executor.orders.settled, what="the executor knows it all")
+        total = stage.truth().events.total()
+        by_executor = executor.orders.counters
+        wait_for(lambda: executor.orders.counters["events_published"] == total, what="it told all")
+        assert by_executor["events_failed"] == 0
+        wait_for(lambda: bridge_told_all(stage), what="the bridge told it all too")
+        expected, found = stage.truth(), told(stage.bus)
+        assert found.events == expected.events
+        assert abs(found.pnl - expected.pnl) < Decimal("0.01")
+        assert found.volumes == expected.volumes == {}
+        assert stage.bus.counters["anomaly"] == 0
