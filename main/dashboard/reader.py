@@ -43,6 +43,7 @@ class BoardReader:
         self._names = BusNames(config.redis.bus_prefix)
         self._subscriber: RedisSubscriber | None = None
         self._stopping, self._look_now = threading.Event(), threading.Event()
+        self._polled, self._seeded = threading.Event(), threading.Event()
         self._trouble_since_s: float | None = None
         self._clients = [config.redis.client() for _ in range(2)]
         self._journals = JournalReader(self._clients[1], self._names)
@@ -55,10 +56,17 @@ class BoardReader:
         for thread in self._threads:
             thread.start()
 
+    def wait_for_first_look(self, timeout_s: float) -> None:
+        """Until what Redis holds is on the board, so that the first picture is no empty one."""
+        deadline = time.monotonic() + timeout_s
+        for looked in (self._polled, self._seeded):
+            looked.wait(max(0.0, deadline - time.monotonic()))
+
     def stop(self, timeout_s: float = 3.0) -> None:
         """End the threads and the connections."""
         self._stopping.set()
         self._look_now.set()
+        self._polled.set()
         deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.1, deadline - time.monotonic()))
@@ -119,6 +127,7 @@ class BoardReader:
                 self._trouble_since_s = None
             except (*CONNECTION_FAULTS, redis.RedisError, BusError) as error:
                 self._note_trouble(error)
+            self._polled.set()
             self._look_now.wait(POLL_S)
 
     def _note_trouble(self, error: Exception) -> None:
@@ -156,12 +165,14 @@ class BoardReader:
     # -- what the journals had before
 
     def _seed(self) -> None:
+        self._polled.wait()
         while not self._stopping.is_set():
             with self.lock:
                 fresh = [row.symbol for row in self._board.rows.values() if not row.is_seeded]
             try:
                 for begin in range(0, len(fresh), AT_ONCE):
                     self._seed_some(fresh[begin : begin + AT_ONCE])
+                self._seeded.set()
                 for symbol in fresh:
                     self._seed_gaps(symbol)
             except (*CONNECTION_FAULTS, redis.RedisError) as error:

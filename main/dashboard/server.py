@@ -16,6 +16,7 @@ from .reader import BoardReader
 from .web import Page, make_app
 
 START_S: Final = 10.0
+FIRST_LOOK_S: Final = 2.0
 STOP_S: Final = 3.0
 
 
@@ -55,6 +56,7 @@ class DashboardServer:
         """
         self._socket = _listen(self.config.host, self.config.port)
         self._reader.start()
+        self._reader.wait_for_first_look(FIRST_LOOK_S)
         self._thread.start()
         deadline = time.monotonic() + START_S
         while not self._server.started and self._thread.is_alive():

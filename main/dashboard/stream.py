@@ -41,14 +41,10 @@ class Pulse:
             self._wake()
             next_s = max(next_s + EVERY_S, time.monotonic() + EVERY_S / 2)
             await asyncio.sleep(next_s - time.monotonic())
+        self._wake()  # for the last time: they see that it is over
 
     async def next(self) -> None:
         await self._beat.wait()
-
-    def close(self) -> None:
-        """Let every viewer go."""
-        self.closing = True
-        self._wake()
 
     def _wake(self) -> None:
         beat, self._beat = self._beat, asyncio.Event()

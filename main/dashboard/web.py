@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qs
 
@@ -129,10 +129,8 @@ def make_app(page: Page) -> FastAPI:
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         beating = asyncio.create_task(page.pulse.run())
         yield
-        page.pulse.close()
-        beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await beating
+        page.pulse.closing = True
+        await beating
 
     app = FastAPI(lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.page = page
