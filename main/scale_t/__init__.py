@@ -1,4 +1,4 @@
-"""scale_t: scale trading on one ticker, as a consumer of the bus. Paper only in this version."""
+"""scale_t: scale trading on one ticker, as a consumer of the bus."""
 
 from .config import ScaleTConfig, ScaleTConfigError
 from .service import ScaleT, run_scale_t

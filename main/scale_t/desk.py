@@ -1,4 +1,4 @@
-"""The thread that sends orders: REST is slow, and whoever reads the bus must never wait for it."""
+"""The thread that asks Alpaca: REST is slow, and whoever reads the bus must never wait for it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import structlog
 from ..utils.answers import Answer, Lost, OrderData
 from ..utils.tracebacks import plain_traceback
 from .intents import Cancel, Intent, Place
+from .session_check import Clock, Facts, LatestTrade
 from .venue import Venue, VenueFailed
 
 log: Final = structlog.get_logger("tickerbus.scale_t")
@@ -22,20 +23,47 @@ CAPACITY: Final = 4  # what finds no room stays a wish of the ladder, and is wan
 
 @dataclass(frozen=True, kw_only=True)
 class ListOpen:
-    """Ask which orders work; `expected` are those that should, when asked."""
+    """Ask which orders work; `expected` are those that should, when asked. `asked_by`: a request
+    that waits for it."""
 
     expected: frozenset[str]
+    asked_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskClock:
+    """Is the market open?"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskPrice:
+    """The latest trade: the bus has been silent for too long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskFacts:
+    """What the check before a session compares."""
+
+    since: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """Alpaca's open orders, or None where there was no answer."""
+    """Alpaca's open orders."""
 
-    orders: list[OrderData] | None
+    orders: list[OrderData]
 
 
-Job: TypeAlias = Intent | ListOpen
-OnAnswer: TypeAlias = Callable[[Job, Answer | Listed], object]
+@dataclass(frozen=True, kw_only=True)
+class NoAnswer:
+    """A question that got none; it is asked again."""
+
+    reason: str
+
+
+Job: TypeAlias = Intent | ListOpen | AskClock | AskPrice | AskFacts
+Told: TypeAlias = Answer | Listed | Clock | LatestTrade | Facts | NoAnswer
+OnAnswer: TypeAlias = Callable[[Job, Told], object]
 
 
 class OrderDesk:
@@ -86,18 +114,27 @@ class OrderDesk:
             with self._lock:
                 self._undone -= 1
 
-    def _do(self, job: Job) -> Answer | Listed:
+    def _do(self, job: Job) -> Told:
         if isinstance(job, Place):
             return self._venue.place(job)
         if isinstance(job, Cancel):
             return self._venue.cancel(job.order_id)
-        if isinstance(job, ListOpen):
-            return self._list()
+        if isinstance(job, ListOpen | AskClock | AskPrice | AskFacts):
+            return self._ask(job)
         return self._venue.look_up(job.client_order_id)
 
-    def _list(self) -> Listed:
+    def _ask(self, job: ListOpen | AskClock | AskPrice | AskFacts) -> Told:
+        venue, ticker = self._venue, self._ticker
         try:
-            return Listed(orders=self._venue.open_orders(self._ticker))
+            match job:
+                case ListOpen():
+                    return Listed(orders=venue.open_orders(ticker))
+                case AskClock():
+                    return venue.clock()
+                case AskPrice():
+                    return venue.latest_trade(ticker) or NoAnswer(reason="it never traded")
+                case AskFacts(since=since):
+                    return venue.facts(ticker, since)
         except VenueFailed as error:
-            log.warning("scale_t.refresh_failed", error=str(error))
-            return Listed(orders=None)
+            log.warning("scale_t.question_unanswered", question=type(job).__name__, why=str(error))
+            return NoAnswer(reason=str(error))

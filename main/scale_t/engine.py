@@ -1,8 +1,8 @@
 """One thread's work: feed the ladder with what happened, and send what it then wants.
 
-Order messages come from the bus and answers from the order desk, through one bounded inbox. Orders
-wait for room in it and are never dropped. Of prices only the first eligible one matters, so prices
-never enter it.
+Messages come from the bus, answers from the order desk, requests from a person, through one
+bounded inbox. Orders wait for room in it and are never dropped. Of prices only the newest matters,
+so prices never enter it.
 """
 
 from __future__ import annotations
@@ -10,24 +10,36 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 import structlog
 
-from ..utils.answers import Accepted, Answer, Found, Refused
+from ..utils.answers import Accepted, Found, Refused
+from ..utils.redis.broker_watch import BrokerView
+from ..utils.redis.errors import RegistrationRejected
 from ..utils.redis.messages import (
-    BrokerStatus,
     GapMessage,
     OrderMessage,
     PriceMessage,
-    RegistrationReply,
+    StatusMessage,
+    now_rfc3339,
 )
-from ..utils.waits import GrowingWait, RequestBudget
-from .desk import Job, Listed, ListOpen, OrderDesk
+from ..utils.waits import RequestBudget
+from .control import ControlRequest
+from .desk import AskClock, AskFacts, AskPrice, Job, Listed, ListOpen, OrderDesk, Told
 from .intents import Cancel, LookUp, Place
 from .ladder import Gate, Ladder
+from .modes import Mode
+from .obey import Obey
+from .prices import NewestPrice
 from .readiness import Readiness
+from .saved import StateFile
+from .session import Session
+from .session_check import Clock, Facts, LatestTrade
 from .venue import Venue
 
 log: Final = structlog.get_logger("tickerbus.scale_t")
@@ -35,33 +47,48 @@ log: Final = structlog.get_logger("tickerbus.scale_t")
 TICK_S: Final = 0.1
 INBOX: Final = 10_000
 REFRESH_S: Final = 60.0  # how often the open orders are compared, beside the bus
-REFRESH_UNREADY_S: Final = 10.0
+REFRESH_UNREADY_S: Final = 5.0
+CLOCK_S: Final = 30.0
 FIRST_HEARTBEAT_S: Final = 2.0
+SAVE_S: Final = 60.0
 NEVER_GRANTED: Final = frozenset(
     {"invalid_ticker", "unknown_ticker", "unsupported_asset_class", "insufficient_subscription"}
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class EngineParts:
+    """What an engine works with. `broker` says what the heartbeats say."""
+
+    ladder: Ladder
+    readiness: Readiness
+    venue: Venue
+    session: Session
+    file: StateFile
+    budget: RequestBudget
+    broker: Callable[[], BrokerView]
+    max_price_age_s: float = 60.0
+
+
 class Engine:
     """`on_…` and `stop` may be called by any thread; the rest is one thread's."""
 
-    def __init__(
-        self, ladder: Ladder, readiness: Readiness, venue: Venue, requests_per_minute: int
-    ) -> None:
-        self.ladder = ladder
+    def __init__(self, parts: EngineParts) -> None:
+        self.parts = parts
+        self.ladder, self.session = parts.ladder, parts.session
         self.counters: Counter[str] = Counter()
         self.failure: str | None = None
-        self._readiness = readiness
-        self._budget = RequestBudget(requests_per_minute)
-        self._pause = GrowingWait(2.0, 60.0)  # Alpaca said 429
+        self.prices = NewestPrice(parts.max_price_age_s)
+        self.obstacle: str | None = ""  # why no new entry is sent
+        self.asked_updates: dict[str, ControlRequest] = {}
         self._inbox: queue.Queue[Any] = queue.Queue(maxsize=INBOX)
-        self._desk = OrderDesk(venue, ladder.terms.ticker, self._on_answer)
+        self._desk = OrderDesk(parts.venue, self.ladder.terms.ticker, self._on_answer)
+        self._obey = Obey(self)
         # Plain attributes, set whole: a signal handler must take no lock.
         self._stop_asked = self._closed = False
-        self._first_price: Decimal | None = None
-        self._priced_at = self._rejected_at = float("-inf")
-        self._started_at = self._refresh_at = 0.0
-        self._obstacle: str | None = ""
+        self._refresh_at = self._clock_at = self._save_at = self._ask_price_at = 0.0
+        self._checking = self._heard_open = False
+        self._started_at = 0.0
 
     # -- any thread
 
@@ -69,24 +96,27 @@ class Engine:
         """Let `run` return. Safe in a signal handler."""
         self._stop_asked = True
 
-    def on_ticker_message(self, message: object) -> None:
-        """A handler for the ticker's channel."""
+    def on_message(self, message: object) -> None:
+        """What came on the ticker's channel."""
         if isinstance(message, PriceMessage):
-            self._priced_at = time.monotonic()
-            if message.last_eligible and self._first_price is None:
-                self._first_price = Decimal(repr(message.price))
-        elif isinstance(message, OrderMessage | GapMessage):
+            self.prices.see(message)
+            self.parts.readiness.see_price(message)
+        elif isinstance(message, OrderMessage | GapMessage | StatusMessage):
             self._put(message)
 
-    def on_status(self, status: object) -> None:
-        """A handler for the broker's heartbeat."""
-        if isinstance(status, BrokerStatus):
-            self._put(status)
+    def on_rejected(self, rejection: RegistrationRejected) -> None:
+        self._put(rejection)
 
-    def on_rejected(self, reply: RegistrationReply) -> None:
-        self._put(reply)
+    def on_request(self, request: ControlRequest) -> None:
+        self._put(request)
 
-    def _on_answer(self, job: Job, answer: Answer | Listed) -> None:
+    def answer_with(
+        self, answer: Callable[[ControlRequest, bool, str, dict[str, Any]], object]
+    ) -> None:
+        """Where answers to requests go."""
+        self._obey.answer = answer
+
+    def _on_answer(self, job: Job, answer: Told) -> None:
         self._put((job, answer))
 
     def _put(self, event: object) -> None:
@@ -100,13 +130,19 @@ class Engine:
     # -- one thread
 
     def run(self) -> None:
-        """Trade until `stop`, or until there is a `failure`."""
+        """Trade until `stop`, until it is flat, or until there is a `failure`."""
         self._desk.start()
         self._started_at = time.monotonic()
-        self._refresh_at = self._started_at + REFRESH_S
-        while not self._stop_asked and self.failure is None:
+        self._refresh_at = self._save_at = self._started_at + REFRESH_S
+        while not self._stop_asked and self.failure is None and not self._is_over():
             self._take_in(TICK_S)
             self._act(time.monotonic())
+
+    def _is_over(self) -> bool:
+        """A stop that was no signal: the loss limit's, or a flatten that is done."""
+        if self.ladder.mode is Mode.FLATTENING:
+            return self.ladder.is_flat and self._desk.idle and self._inbox.empty()
+        return self.ladder.mode is Mode.STOPPING
 
     def wind_up(self, cancel_entries: bool, timeout_s: float) -> bool:
         """Cancel the working entries, and see them end. False if one may still work.
@@ -119,12 +155,22 @@ class Engine:
         while not self._settled(cancel_entries) and time.monotonic() < deadline:
             self._send_all(time.monotonic(), self._desk.room)
             self._take_in(TICK_S / 2)
+        self.save()
         return self._settled(cancel_entries)
 
     def close(self, timeout_s: float) -> None:
         self._closed = True
         if not self._desk.stop(timeout_s):
             log.warning("scale_t.request_hangs")
+
+    def save(self, account_qty: Decimal | None = None) -> None:
+        """Remember the ladder for the next run. Not while it is in doubt what is owned."""
+        if self.session.verdict is None:
+            self.parts.file.write(self.session.snapshot(self.ladder, now_rfc3339(), account_qty))
+
+    def update(self, now: float, asked_by: str | None = None) -> None:
+        """Compare the open orders with Alpaca's list, soon."""
+        self._submit(ListOpen(expected=self.ladder.working_ids(), asked_by=asked_by), now)
 
     def _settled(self, cancel_entries: bool) -> bool:
         works = cancel_entries and self.ladder.book.active("entry")
@@ -139,17 +185,21 @@ class Engine:
         except queue.Empty:
             return
 
+    # -- what happens
+
     def _see(self, event: Any, now: float) -> None:
         match event:
             case OrderMessage():
                 self._see_order(event, now)
-            case BrokerStatus():
-                self._readiness.see_status(event, now)
             case GapMessage():
                 log.warning("scale_t.gap", cause=event.cause, backfilled=event.backfilled)
                 self._refresh_at = now
-            case RegistrationReply():
-                self._see_rejected(event, now)
+            case StatusMessage():
+                self.parts.readiness.see_trading_status(event)
+            case RegistrationRejected():
+                self._see_rejected(event)
+            case ControlRequest():
+                self._obey.see(event, now)
             case (job, answer):
                 self._see_answer(job, answer, now)
 
@@ -164,15 +214,13 @@ class Engine:
                 position=str(self.ladder.position),
             )
 
-    def _see_rejected(self, reply: RegistrationReply, now: float) -> None:
-        self._readiness.rejected, self._rejected_at = reply.reason or "no reason", now
+    def _see_rejected(self, rejection: RegistrationRejected) -> None:
+        self.parts.readiness.rejected = rejection.reason or "no reason"
         idle = self.ladder.position == 0 and not self.ladder.working_ids()
-        if idle and reply.reason in NEVER_GRANTED:
-            self.failure = f"{reply.ticker}: {reply.reason}: {reply.detail}"
+        if idle and rejection.reason in NEVER_GRANTED:
+            self.failure = str(rejection)
 
-    def _see_answer(self, job: Job, answer: Answer | Listed, now: float) -> None:
-        if isinstance(answer, Refused) and answer.status == 429:
-            self._pause.grow(now)
+    def _see_answer(self, job: Job, answer: Told, now: float) -> None:
         match job, answer:
             case _, Found(order_data=order_data):
                 self.ladder.see_order_data(order_data, now)
@@ -186,14 +234,23 @@ class Engine:
                 self.ladder.see_unresolved(job.client_order_id, now)
             case LookUp(), Refused(status=404):
                 self.ladder.see_absent(job.client_order_id, now)
+            case ((Cancel() | LookUp()), Refused(status=429)):
+                self.ladder.holds.pause(now, answer.retry_after_s)
             case Cancel(), _:
                 # Refused: it has ended already. While stopping nobody may be there to tell its end.
                 if self._stop_asked or not isinstance(answer, Accepted):
                     self.ladder.look_up(job.client_order_id)
-            case ListOpen(), Listed(orders=list() as orders):
-                self.ladder.see_open_orders(orders, job.expected, now)
+            case ListOpen(), _:
+                self._see_listed(job, answer, now)
+            case AskClock(), Clock():
+                self.session.clock = answer
+            case AskFacts(), _:
+                self._see_facts(answer)
+            case AskPrice(), LatestTrade():
+                self.prices.replace(answer)
 
     def _see_place_refused(self, place: Place, refused: Refused, now: float) -> None:
+        mode = self.ladder.mode
         wait_s = self.ladder.see_refused(place.client_order_id, refused, now)
         self.counters["refused"] += 1
         log.warning(
@@ -202,36 +259,102 @@ class Engine:
             reason=refused.reason,
             wait_s=wait_s,
         )
+        if self.ladder.mode is not mode:
+            log.error("scale_t.mode", mode=self.ladder.mode.name, reason=self.ladder.reason)
+            if self.ladder.mode is Mode.HELD:
+                self.session.doubt()
+
+    def _see_listed(self, job: ListOpen, answer: Told, now: float) -> None:
+        if isinstance(answer, Listed):
+            self.ladder.see_open_orders(answer.orders, job.expected, now)
+        asked = self.asked_updates.pop(job.asked_by or "", None)
+        if asked is not None:
+            self._obey.tell_updated(asked, answer)
+
+    def _see_facts(self, answer: Told) -> None:
+        self._checking = False
+        if not isinstance(answer, Facts):
+            return
+        verdict = self.session.judge(self.ladder, answer)
+        if not verdict.problems:
+            log.info("scale_t.session", session=answer.session, account_qty=str(answer.account_qty))
+            self.save(answer.account_qty)
+        elif self.ladder.mode in (Mode.TRADING, Mode.PAUSED):
+            self.hold("; ".join(verdict.problems))
+
+    def hold(self, reason: str) -> None:
+        """Send nothing more until a person says `resume --confirm`."""
+        self.ladder.become(Mode.HELD, reason)
+        log.error(
+            "scale_t.held",
+            ticker=self.ladder.terms.ticker,
+            reason=reason,
+            then="scale-t resume --confirm",
+        )
+
+    # -- what follows
 
     def _act(self, now: float) -> None:
-        self._start_ladder()
-        self._ask_readiness(now)
+        self._follow_price(now)
+        self._follow_session(now)
+        self._judge_readiness(now)
         room = self._room(now)
         if room > 0 and now >= self._refresh_at and self.ladder.working_ids():
-            self._refresh_at = now + (REFRESH_S if self._obstacle is None else REFRESH_UNREADY_S)
-            self._submit(ListOpen(expected=self.ladder.working_ids()), now)
+            self._refresh_at = now + (REFRESH_S if self.obstacle is None else REFRESH_UNREADY_S)
+            self.update(now)
+        if now >= self._save_at:
+            self._save_at = now + SAVE_S
+            self.save()
         self._send_all(now, self._room(now))
 
-    def _start_ladder(self) -> None:
-        if self._first_price is not None and not self.ladder.rungs:
-            self.ladder.see_price(self._first_price)
-            log.info("scale_t.starting_price", price=str(self._first_price))
+    def _follow_price(self, now: float) -> None:
+        price = self.prices.take()
+        if price is not None:
+            started = bool(self.ladder.rungs)
+            self.ladder.see_price(price)
+            if not started:
+                log.info("scale_t.starting_price", price=str(price))
+            if self.ladder.loss_reached and self.ladder.reason:
+                log.error("scale_t.loss_limit", reason=self.ladder.reason)
+        stale = self.session.is_open and self.prices.is_stale(time.time())
+        if stale and now >= self._ask_price_at and self._room(now) > 0:
+            self._ask_price_at = now + self.parts.max_price_age_s
+            self._submit(AskPrice(), now)
 
-    def _ask_readiness(self, now: float) -> None:
-        if self._priced_at > self._rejected_at:
-            self._readiness.rejected = None  # the ticker's prices flow, so it is followed
-        obstacle = self._readiness.obstacle(now)
-        too_early = self._readiness.status is None and now < self._started_at + FIRST_HEARTBEAT_S
-        if obstacle != self._obstacle and not too_early:
+    def _follow_session(self, now: float) -> None:
+        market = getattr(self.parts.broker().status, "market", None)
+        heard_open = bool(getattr(market, "is_open", self._heard_open))
+        if heard_open != self._heard_open:
+            self._heard_open, self._clock_at = heard_open, now
+        if now >= self._clock_at and self._desk.room > 0:
+            self._clock_at = now + CLOCK_S
+            self._submit(AskClock(), now)
+        if self.session.wants_check and not self._checking and self._desk.room > 0:
+            self._checking = True
+            saved = self.session.saved
+            self._submit(AskFacts(since=None if saved is None else saved.saved_at), now)
+        self.ladder.market_open = self.session.is_open
+
+    def _judge_readiness(self, now: float) -> None:
+        broker = self.parts.broker()
+        obstacle = self.parts.readiness.obstacle(broker)
+        if broker.status is None and now < self._started_at + FIRST_HEARTBEAT_S:
+            self.ladder.entry_gate = Gate.NO_NEW
+            return  # too early to call it away
+        in_hours = self.session.in_hours(datetime.now(UTC))
+        if obstacle != self.obstacle:
             if obstacle is not None:
                 log.warning("scale_t.entries_held", reason=obstacle)
             else:
                 log.info("scale_t.entries_allowed")
-            self._obstacle = obstacle
-        self.ladder.entry_gate = Gate.OPEN if obstacle is None else Gate.NO_NEW
+            self.obstacle = obstacle
+        gate = Gate.OPEN if obstacle is None else Gate.NO_NEW
+        self.ladder.entry_gate = gate if in_hours else Gate.TAKE_BACK
 
     def _room(self, now: float) -> int:
-        return min(self._desk.room, self._budget.room(now)) if self._pause.over(now) else 0
+        if not self.ladder.holds.account.over(now):
+            return 0  # Alpaca said 429
+        return min(self._desk.room, self.parts.budget.room(now))
 
     def _send_all(self, now: float, room: int) -> None:
         for intent in self.ladder.decide(now, room):
@@ -239,6 +362,6 @@ class Engine:
             self._submit(intent, now)
 
     def _submit(self, job: Job, now: float) -> None:
-        self._budget.spend(now)
+        self.parts.budget.spend(now)
         self.counters["requests"] += 1
         self._desk.submit(job)

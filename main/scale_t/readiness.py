@@ -1,4 +1,4 @@
-"""Pure: may an entry be sent now? Only while its fill would be heard of.
+"""Pure: may an entry be sent now? Only while its fill would be heard of, and its price is real.
 
 Exits and cancels never ask: they always work.
 """
@@ -7,34 +7,59 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..utils.redis.messages import BrokerStatus
+from msgspec import UNSET
 
-HEARTBEAT_TIMEOUT_S = 5.0
+from ..utils.redis.broker_watch import BrokerView
+from ..utils.redis.messages import PriceMessage, StatusMessage
+
+# Trading status codes: tape C's letters, and the digits of tapes A and B.
+HALTS = frozenset({"H", "P", "2"})
+GOOD_STATES = frozenset({"LIVE", "QUIET", "CONNECTING"})
 
 
 @dataclass
 class Readiness:
-    """What the broker last said, and when. `account_names`: ours, under all its names."""
+    """What the bus last said of the ticker. `account_names`: ours, under all its names.
+
+    A halt ends with the first trade after it that may set the last price, not with the word that
+    trading resumes: until then nobody knows at which price.
+    """
 
     account_names: frozenset[str]
+    paper: bool = True
+    ticker: str = ""
     rejected: str | None = None  # why the broker does not follow the ticker
-    status: BrokerStatus | None = None
-    heard_at: float = field(default=float("-inf"))
+    halted: str | None = None  # Alpaca's words
+    _halted_at: str = field(default="")
 
-    def see_status(self, status: BrokerStatus, now: float) -> None:
-        self.status, self.heard_at = status, now
+    def see_trading_status(self, message: StatusMessage) -> None:
+        if message.code in HALTS:
+            reason = message.reason_message or message.message
+            self.halted, self._halted_at = reason or "halted", message.timestamp
 
-    def obstacle(self, now: float) -> str | None:
+    def see_price(self, message: PriceMessage) -> None:
+        """A price says that the ticker is followed, and trades."""
+        self.rejected = None
+        if message.last_eligible and message.timestamp > self._halted_at:
+            self.halted = None
+
+    def obstacle(self, broker: BrokerView) -> str | None:
         """Why no entry may be sent now, or None."""
-        status = self.status
-        if status is None or now - self.heard_at > HEARTBEAT_TIMEOUT_S:
-            return f"no heartbeat of a broker for {HEARTBEAT_TIMEOUT_S:g} s"
-        if not status.paper:
-            return "the broker publishes a live account"
+        status = broker.status
+        if status is None or broker.away:
+            return "no heartbeat of a broker"
+        if status.paper is not self.paper:
+            return f"the broker publishes a {'paper' if status.paper else 'live'} account"
         if status.account_id is not None and status.account_id not in self.account_names:
             return f"the broker publishes another account, …{status.account_id[-4:]}"
-        if not status.upstream.orders.ready:
+        if not broker.orders_ready:
             return f"the broker's order stream is not ready: {status.upstream.orders.state}"
         if self.rejected is not None:
             return f"the broker rejected the registration: {self.rejected}"
+        if self.halted is not None:
+            return f"trading is halted: {self.halted}"
+        tickers = {} if status.tickers is UNSET else status.tickers
+        known = tickers.get(self.ticker)
+        if known is not None and known.state not in GOOD_STATES:
+            return f"the ticker's prices are {known.state}"
         return None

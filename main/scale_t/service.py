@@ -1,40 +1,50 @@
 """scale_t as a program: keys and account, the bus, its own earlier orders, the ticker, the trade.
 
-Prices and order messages come only from the ticker's channel; orders go to Alpaca by REST, paper
-only in this version. What is rebuilt at start, and what is refused then, says `start_state.py`.
+Prices and order messages come only from the ticker's channel; orders go to Alpaca by REST. What is
+rebuilt at start, and what is refused then, says `start_state.py`; what is checked before each
+session, `session_check.py`.
 
-Threads: the caller's runs the engine; `order-desk` sends requests; `lease-keeper` renews the
-registration; the bus has its own. All of them end with `run`.
+Threads: the caller's runs the engine; `order-desk` asks Alpaca; `ticker-feed` reads the channel;
+the bus has its own. All of them end with `run`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from types import FrameType
 from typing import Any, Final
 
 import structlog
 
 from ..settings import Settings
+from ..utils.redis.client import TickerClient
 from ..utils.redis.config import RedisConfig
 from ..utils.redis.errors import RedisUnavailable
-from ..utils.redis.registration import LeaseKeeper, RegistrationClient
-from ..utils.redis.subscriber import RedisSubscriber
-from ..utils.waits import GrowingWait
+from ..utils.redis.messages import parse_rfc3339
+from ..utils.waits import GrowingWait, RequestBudget
+from .account import AccountMode, open_venue
 from .config import ScaleTConfig
-from .engine import Engine
+from .control import ControlPort
+from .engine import Engine, EngineParts
+from .feed import TickerFeed
 from .ladder import Ladder
 from .readiness import Readiness
+from .saved import Saved, StateFile, StateFileBroken
+from .session import Session
 from .start_state import NotUnderstood, restore
-from .venue import TooManyOrders, Venue, VenueFailed
+from .state import cents
+from .venue import TooManyOrders, UnknownTicker, Venue, VenueFailed
 
 log: Final = structlog.get_logger("tickerbus.scale_t")
 
-STOPPED, NOT_STARTED, MISCONFIGURED, REFUSED = 0, 1, 2, 3
+STOPPED, NOT_STARTED, MISCONFIGURED, REFUSED, LOSS_LIMIT = 0, 1, 2, 3, 4
 CANCEL_WITHIN_S: Final = 2.5
+LISTEN_WITHIN_S: Final = 8.0
 
 
 class _Ends(Exception):
@@ -52,9 +62,12 @@ class _Stopped(Exception):
 class ScaleT:
     """One ladder on one ticker. `run` once; `stop` from any thread or from a signal handler."""
 
-    def __init__(self, config: ScaleTConfig, settings: Settings) -> None:
-        """Connects nothing."""
+    def __init__(
+        self, config: ScaleTConfig, settings: Settings, budget: RequestBudget | None = None
+    ) -> None:
+        """Connects nothing. `budget` is shared by the ladders of one process."""
         self._config, self._settings = config, settings
+        self._budget = budget or RequestBudget(config.requests_per_minute)
         self.engine: Engine | None = None  # there is one once the account is known
         self._stop_asked = False  # a plain attribute: a signal handler must take no lock
 
@@ -68,8 +81,8 @@ class ScaleT:
         """Trade until stopped.
 
         Returns:
-            0 stopped, 1 the start state is not understood or the ticker is not to be had,
-            2 a setting is wrong or missing, 3 Alpaca refuses the keys.
+            0 stopped or flattened, 1 the start state is not understood or the ticker is not to be
+            had, 2 a setting is wrong or missing, 3 Alpaca refuses the keys, 4 its own loss limit.
         """
         try:
             return self._run()
@@ -82,62 +95,95 @@ class ScaleT:
     # -- starting, step by step
 
     def _run(self) -> int:
-        venue = self._open_venue()
+        if self._settings.alpaca_api_key is None or self._settings.alpaca_api_secret is None:
+            reason = "set ALPACA_API_KEY and ALPACA_API_SECRET"
+            raise _Ends(MISCONFIGURED, "scale_t.no_keys", reason)
+        venue = open_venue(self._settings)
         try:
-            account = self._ask(venue.account)
-            number = str(account.get("account_number") or account["id"])
-            log.info("scale_t.account", mode="PAPER", account=f"…{number[-4:]}", url=venue.url)
-            names = frozenset({number, str(account["id"])})
-            return self._run_on_bus(venue, Readiness(account_names=names))
+            mode = AccountMode.of(self._settings, self._ask(venue.account))
+            log.info("scale_t.account", mode=mode.kind, account=mode.short, url=venue.url)
+            return self._run_on_account(venue, mode)
         finally:
             venue.close()
 
-    def _open_venue(self) -> Venue:
-        settings = self._settings
-        if not settings.alpaca_paper:
-            reason = "this version of scale_t trades paper only: set ALPACA_PAPER=true"
-            raise _Ends(MISCONFIGURED, "scale_t.live_refused", reason)
-        if settings.alpaca_api_key is None or settings.alpaca_api_secret is None:
-            reason = "set ALPACA_API_KEY and ALPACA_API_SECRET"
-            raise _Ends(MISCONFIGURED, "scale_t.no_keys", reason)
-        key, secret = settings.alpaca_api_key, settings.alpaca_api_secret
-        return Venue(settings.trading_url, key.get_secret_value(), secret.get_secret_value())
-
-    def _run_on_bus(self, venue: Venue, readiness: Readiness) -> int:
+    def _run_on_account(self, venue: Venue, mode: AccountMode) -> int:
+        ladder = Ladder(self._terms(venue))
         config = self._config
+        file = StateFile(config.state_dir, mode.number, config.client_id, config.ticker)
+        try:
+            file.check()
+            saved = file.read()
+        except StateFileBroken as error:
+            raise _Ends(MISCONFIGURED, "scale_t.state_file", error) from error
         redis = self._settings.redis_config(client_name=f"scale-t-{config.ticker}")
-        ladder = Ladder(config.terms)
-        self.engine = engine = Engine(ladder, readiness, venue, config.requests_per_minute)
+        secured = self._settings.registration_secured
+        client = TickerClient(redis, config.client_id, secured=secured, lease_s=config.lease_s)
+        self.engine = engine = Engine(
+            EngineParts(
+                ladder=ladder,
+                readiness=Readiness(
+                    account_names=mode.names,
+                    paper=self._settings.alpaca_paper,
+                    ticker=config.ticker,
+                ),
+                venue=venue,
+                session=Session(saved, config.hours, adopts=config.adopt),
+                file=file,
+                budget=self._budget,
+                broker=lambda: client.broker,
+                max_price_age_s=config.max_price_age_s,
+            )
+        )
         if self._stop_asked:
             engine.stop()
         try:
-            with RedisSubscriber(redis) as bus:
-                # Listening comes first: what happens while the orders are listed is not missed.
-                bus.subscribe(bus.names.get_ticker_channel(config.ticker), engine.on_ticker_message)
-                bus.subscribe(bus.names.BROKER_STATUS, engine.on_status)
-                bus.start_listening()
-                self._restore(venue, ladder)
-                return self._trade(engine, redis)
+            with client:
+                return self._run_on_bus(client, redis, engine, saved)
         except RedisUnavailable as error:
             raise _Ends(MISCONFIGURED, "scale_t.no_redis", error) from error
 
-    def _restore(self, venue: Venue, ladder: Ladder) -> None:
-        ticker = self._config.ticker
+    def _terms(self, venue: Venue) -> Any:
+        """The ladder's, with the price step of a pair, which is the asset's own."""
+        terms = self._config.terms
+        try:
+            asset = self._ask(lambda: venue.asset(terms.ticker))
+        except UnknownTicker as error:
+            raise _Ends(NOT_STARTED, "scale_t.unknown_ticker", error) from error
+        if not terms.is_crypto:
+            return terms
+        step = Decimal(str(asset.get("price_increment") or "0.01"))
+        return dataclasses.replace(terms, price_step=step)
+
+    def _run_on_bus(
+        self, client: TickerClient, redis: RedisConfig, engine: Engine, saved: Saved | None
+    ) -> int:
+        config = self._config
+        feed = TickerFeed(client, config.ticker, engine.on_message, engine.on_rejected)
+        control = ControlPort(client.bus, redis, config.client_id, config.ticker, engine.on_request)
+        engine.answer_with(control.answer)
+        try:
+            # Listening comes first: what happens while the orders are listed is not missed.
+            feed.start(LISTEN_WITHIN_S)
+            self._restore(engine.parts.venue, engine.ladder, saved)
+            return self._trade(engine, feed)
+        finally:
+            feed.stop(timeout_s=1.0)
+            control.close()
+
+    def _restore(self, venue: Venue, ladder: Ladder, saved: Saved | None) -> None:
+        ticker, config = self._config.ticker, self._config
         try:
             orders = self._ask(lambda: venue.all_orders(ticker))
-            # Asked for after the orders: a sale in between makes it too small, never too large.
-            account_qty = self._ask(lambda: venue.position(ticker))
-            restore(ladder, orders, self._config.start_price)
-            if ladder.position > max(account_qty, 0):
-                told = f"it owns {ladder.position}, but the account holds {account_qty}"
-                raise NotUnderstood([told])
+            remember(ladder, orders, saved)
+            start = saved.start_price if saved is not None else None
+            restore(ladder, orders, config.start_price, start)
         except (NotUnderstood, TooManyOrders) as error:
             raise _Ends(NOT_STARTED, "scale_t.start_state_not_understood", error) from error
         log.info(
             "scale_t.started",
             ticker=ticker,
-            max_position=str(self._config.terms.max_position),
-            start_price=str(ladder.rungs[0].entry_price) if ladder.rungs else "first price",
+            max_position=str(config.terms.max_position),
+            start_price=str(ladder.start_price or "first price"),
             held=str(ladder.position),
             working=len(ladder.working_ids()),
         )
@@ -161,22 +207,18 @@ class ScaleT:
 
     # -- running, and stopping in less than 5 s
 
-    def _trade(self, engine: Engine, redis: RedisConfig) -> int:
-        config, secured = self._config, self._settings.registration_secured
-        with RegistrationClient(redis, config.client_id, secured=secured) as client:
-            keeper = LeaseKeeper(
-                client, [config.ticker], config.lease_s, on_rejected=engine.on_rejected
-            )
-            keeper.start()
-            try:
-                engine.run()
-            finally:
-                settled = engine.wind_up(config.cancel_entries_on_stop, CANCEL_WITHIN_S)
-                keeper.stop(timeout_s=1.0)
-                engine.close(timeout_s=0.5)
+    def _trade(self, engine: Engine, feed: TickerFeed) -> int:
+        try:
+            engine.run()
+        finally:
+            settled = engine.wind_up(self._config.cancel_entries_on_stop, CANCEL_WITHIN_S)
+            feed.stop(timeout_s=1.0)
+            engine.close(timeout_s=0.5)
         self._tell_end(engine, settled)
         if engine.failure is not None:
             raise _Ends(NOT_STARTED, "scale_t.rejected", engine.failure)
+        if engine.ladder.loss_reached:
+            raise _Ends(LOSS_LIMIT, "scale_t.loss_limit", engine.ladder.reason)
         return STOPPED
 
     def _tell_end(self, engine: Engine, settled: bool) -> None:
@@ -187,26 +229,65 @@ class ScaleT:
         log.info(
             "scale_t.stopped",
             position=str(book.position),
+            realised=cents(engine.ladder.profit().realised),
             profit_orders_working=len(book.active("profit")),
             requests=engine.counters["requests"],
         )
 
 
-def run_scale_t(config: ScaleTConfig, settings: Settings) -> int:
-    """Run until SIGTERM or Ctrl-C, which are taken over while it runs in the main thread.
+def remember(ladder: Ladder, orders: Sequence[Any], saved: Saved | None) -> None:
+    """Give a new ladder what Alpaca's list of orders cannot tell: splits, and what was adopted."""
+    if saved is None:
+        return
+    ladder.adopted = {int(rung): qty for rung, qty in saved.adopted.items()}
+    for split in saved.splits:
+        ladder.ratio *= split.ratio
+        at_ns = parse_rfc3339(split.at)
+        for order in orders:
+            name = order.get("client_order_id")
+            if name and parse_rfc3339(str(order["submitted_at"])) < at_ns:
+                ratios = ladder.book.ratios
+                ratios[name] = ratios.get(name, Decimal(1)) * split.ratio
 
-    Returns the exit code, as `ScaleT.run`.
+
+def run_scale_t(configs: Sequence[ScaleTConfig], settings: Settings) -> int:
+    """Run one or more ladders until SIGTERM or Ctrl-C, which are taken over while they run in the
+    main thread. They share one account, and its requests.
+
+    Returns the exit code, as `ScaleT.run`; of several, the first that is not 0.
     """
-    scale_t = ScaleT(config, settings)
-    if threading.current_thread() is not threading.main_thread():
-        return scale_t.run()
+    budget = RequestBudget(configs[0].requests_per_minute)
+    ladders = [ScaleT(config, settings, budget) for config in configs]
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        scale_t.stop()
+        for each in ladders:
+            each.stop()
 
+    if threading.current_thread() is not threading.main_thread():
+        return _run_all(ladders)
     before = {each: signal.signal(each, on_signal) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return scale_t.run()
+        return _run_all(ladders)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _run_all(ladders: Sequence[ScaleT]) -> int:
+    if len(ladders) == 1:
+        return ladders[0].run()
+    codes: list[int] = [NOT_STARTED] * len(ladders)
+
+    def work(number: int) -> None:
+        codes[number] = ladders[number].run()
+
+    threads = [
+        threading.Thread(target=work, args=(number,), name=f"scale-t-{number}")
+        for number in range(len(ladders))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.2)  # in steps: a signal must be heard meanwhile
+    return next((code for code in codes if code), STOPPED)

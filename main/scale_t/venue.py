@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
-from ..utils.answers import Answer, OrderData
+from ..utils.answers import Answer, Lost, OrderData, Refused
+from ..utils.decimals import decimal_or_none
 from ..utils.order_calls import CallFailed as VenueFailed
 from ..utils.order_calls import OrderCalls, TooManyOrders
 from ..utils.order_terms import OrderTerms, PositionIntent
 from .intents import Place
+from .session_check import Clock, Facts, LatestTrade
+
+__all__ = ["Endpoints", "TooManyOrders", "UnknownTicker", "Venue", "VenueFailed"]
 
 _INTENTS: Final[dict[tuple[str, str], PositionIntent]] = {
     ("entry", "buy"): "buy_to_open",
@@ -17,19 +24,45 @@ _INTENTS: Final[dict[tuple[str, str], PositionIntent]] = {
     ("entry", "sell"): "sell_to_open",
     ("profit", "buy"): "buy_to_close",
 }
-__all__ = ["TooManyOrders", "Venue", "VenueFailed"]
+# Alpaca's activity types that change what a share is.
+_CORPORATE: Final = ("SPLIT", "SPIN", "NC", "MA", "REORG", "SSP", "SSO", "SC")
+
+
+class UnknownTicker(Exception):
+    """Alpaca has no such asset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    """Where Alpaca is, and the keys to it."""
+
+    trading_url: str
+    data_url: str
+    key: str
+    secret: str
+    feed: str = "iex"
+
+    def __repr__(self) -> str:
+        return f"Endpoints({self.trading_url!r}, {self.data_url!r})"
 
 
 class Venue:
-    """One account's orders. One thread at a time."""
+    """One account's orders, and its market's facts. One thread at a time."""
 
-    def __init__(self, url: str, key: str, secret: str, timeout_s: float = 3.0) -> None:
+    def __init__(self, endpoints: Endpoints, timeout_s: float = 3.0) -> None:
         """Connect nothing yet; importing alpaca-py takes half a second."""
-        self.url = url
-        self._calls = OrderCalls.connect(url, key, secret, timeout_s=timeout_s)
+        self.url = endpoints.trading_url
+        self._feed = endpoints.feed
+        self._calls = OrderCalls.connect(
+            endpoints.trading_url, endpoints.key, endpoints.secret, timeout_s=timeout_s
+        )
+        self._trading = _rest(endpoints, endpoints.trading_url, timeout_s)
+        self._data = _rest(endpoints, endpoints.data_url, timeout_s)
 
     def close(self) -> None:
         self._calls.close()
+        for client in (self._trading, self._data):
+            client._session.close()
 
     # -- answers as values: the ladder decides what they mean
 
@@ -67,10 +100,117 @@ class Venue:
         """The ticker's open orders, of everybody on the account, at most 500."""
         return self._calls.open_orders(ticker)
 
-    def all_orders(self, ticker: str) -> list[OrderData]:
+    def all_orders(self, ticker: str, max_pages: int = 20) -> list[OrderData]:
         """Every order of the ticker that Alpaca knows, newest first.
 
         Raises:
             TooManyOrders: more than is read.
         """
-        return self._calls.all_orders(ticker)
+        return self._calls.all_orders(ticker, max_pages)
+
+    def asset(self, ticker: str) -> Mapping[str, Any]:
+        """Raises:
+        UnknownTicker: Alpaca has no such asset.
+        """
+        # A slash would end the path's part; Alpaca takes a pair by its escaped name.
+        path = f"/assets/{ticker.replace('/', '%2F')}"
+        found: Mapping[str, Any] | None = self._need("the asset", self._trading, path)
+        if found is None:
+            raise UnknownTicker(f"Alpaca does not know the ticker {ticker}")
+        return found
+
+    def clock(self) -> Clock:
+        found = self._need("the clock", self._trading, "/clock") or {}
+        return Clock(is_open=bool(found.get("is_open")), session=str(found.get("timestamp"))[:10])
+
+    def latest_trade(self, ticker: str) -> LatestTrade | None:
+        """None where it never traded."""
+        if "/" in ticker:
+            path, words = "/crypto/us/latest/trades", {"symbols": ticker}
+            found = self._need("the latest trade", self._data, path, words, "v1beta3") or {}
+        else:
+            path, words = f"/stocks/{ticker}/trades/latest", {"feed": self._feed}
+            found = self._need("the latest trade", self._data, path, words) or {}
+        trade = found.get("trade") or (found.get("trades") or {}).get(ticker) or {}
+        price = decimal_or_none(trade.get("p"))
+        return None if price is None else LatestTrade(price=price, timestamp=str(trade.get("t")))
+
+    def facts(self, ticker: str, since: str | None) -> Facts:
+        """What the check before a session compares. `since`: when the ladder was last seen.
+
+        Raises:
+            UnknownTicker: Alpaca has no such asset.
+        """
+        asset, clock = self.asset(ticker), self.clock()
+        latest = self.latest_trade(ticker)
+        actions = self._corporate_actions(ticker, since) if since and "/" not in ticker else []
+        splits = [decimal_or_none(each.get("qty")) for each in actions if _is(each, "SPLIT")]
+        return Facts(
+            session=clock.session,
+            account_qty=self.position(ticker),
+            status=str(asset.get("status")),
+            tradable=bool(asset.get("tradable")),
+            shortable=bool(asset.get("shortable")),
+            fractionable=bool(asset.get("fractionable")),
+            previous_close=self._previous_close(ticker),
+            latest_price=None if latest is None else latest.price,
+            split_change=sum((qty for qty in splits if qty is not None), Decimal(0)),
+            corporate=tuple(dict.fromkeys(str(each.get("activity_type")) for each in actions)),
+        )
+
+    def _previous_close(self, ticker: str) -> Decimal | None:
+        if "/" in ticker:
+            return None  # no session ever closes
+        words = {"feed": self._feed}
+        found = self._need("the snapshot", self._data, f"/stocks/{ticker}/snapshot", words) or {}
+        return decimal_or_none((found.get("prevDailyBar") or {}).get("c"))
+
+    def _corporate_actions(self, ticker: str, since: str) -> list[Mapping[str, Any]]:
+        words = {"activity_types": ",".join(_CORPORATE), "after": since}
+        found = self._need("the activities", self._trading, "/account/activities", words) or []
+        return [each for each in found if each.get("symbol") == ticker]
+
+    def _need(
+        self,
+        what: str,
+        client: Any,
+        path: str,
+        words: Mapping[str, str] | None = None,
+        version: str = "v2",
+    ) -> Any:
+        """The answer's JSON; None for 404."""
+        return _attempt(what, lambda: client.get(path, dict(words or {}), api_version=version))
+
+
+def _is(activity: Mapping[str, Any], kind: str) -> bool:
+    return activity.get("activity_type") == kind
+
+
+def _rest(endpoints: Endpoints, url: str, timeout_s: float) -> Any:
+    """alpaca-py's own REST client, which sleeps and repeats by itself: here it does neither."""
+    from alpaca.common.rest import RESTClient  # noqa: PLC0415  (slow to import)
+
+    client = RESTClient(url, endpoints.key, endpoints.secret, raw_data=True)
+    client._retry = 0
+    session = client._session
+    session.request = functools.partial(  # type: ignore[method-assign]
+        session.request, timeout=(min(2.0, timeout_s), timeout_s)
+    )
+    return client
+
+
+def _attempt(what: str, call: Callable[[], Any]) -> Any:
+    import requests  # noqa: PLC0415  (comes with alpaca-py)
+    from alpaca.common.exceptions import APIError  # noqa: PLC0415
+
+    try:
+        return call()
+    except APIError as error:
+        if error.status_code == 404:
+            return None
+        status = error.status_code
+        if status is None or status >= 500:
+            raise VenueFailed(what, Lost(reason=f"HTTP {status}")) from error
+        raise VenueFailed(what, Refused(status=status, message=str(error)[:200])) from error
+    except requests.RequestException as error:
+        raise VenueFailed(what, Lost(reason=f"{type(error).__name__}"[:200])) from error

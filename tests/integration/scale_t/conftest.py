@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,7 +146,9 @@ class RunningScaleT:
 
 
 @pytest.fixture
-def start_scale_t(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Any]:
+def start_scale_t(
+    settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Any]:
     """`start_scale_t(max_position=Decimal(30), …)`; what still runs at the end is stopped."""
     running: list[RunningScaleT] = []
     if "road" in request.fixturenames:
@@ -152,8 +156,9 @@ def start_scale_t(settings: Settings, request: pytest.FixtureRequest) -> Iterato
         settings = settings.model_copy(update={"alpaca_trading_url": url})
 
     def start(**parameters: Any) -> RunningScaleT:
-        given = {"ticker": "AAPL", "requests_per_minute": 200} | parameters
-        running.append(RunningScaleT(ScaleTConfig(**given), settings))
+        given = {"ticker": "AAPL", "requests_per_minute": 200, "state_dir": tmp_path} | parameters
+        words = {key: str(v) if isinstance(v, Decimal) else v for key, v in given.items()}
+        running.append(RunningScaleT(ScaleTConfig.from_text(**words), settings))
         return running[-1]
 
     yield start

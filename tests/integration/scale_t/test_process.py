@@ -41,6 +41,8 @@ def run_scale_t(
         ALPACA_API_KEY="local",
         ALPACA_API_SECRET="local-secret",
         ALPACA_TRADING_URL=alpaca.url,
+        ALPACA_DATA_URL=alpaca.url,
+        XDG_STATE_HOME=str(tmp_path),
     )
     started: list[Process] = []
 

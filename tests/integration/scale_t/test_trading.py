@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from main.alpaca_sim import LocalAlpaca
-from main.scale_t import engine, ladder
+from main.scale_t import engine, order_fates
 from tests.conftest import wait_for
 from tests.integration.scale_t.conftest import AccountOrders
 from tests.integration.scale_t.stand_in_broker import StandInBroker
@@ -80,7 +80,7 @@ def test_an_order_that_never_arrived_is_sent_again_under_its_own_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Should the first one arrive after all, Alpaca takes only one of the two."""
-    monkeypatch.setattr(ladder, "ABSENT_AFTER_S", 0.3)
+    monkeypatch.setattr(order_fates, "ABSENT_AFTER_S", 0.3)
     road.lose_requests = 1
     start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
     wait_for(lambda: orders.working() == {"entry:0:1": ("10", "100.00")})

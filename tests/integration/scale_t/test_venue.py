@@ -10,9 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from main.alpaca_sim import LocalAlpaca
-from main.scale_t import venue as venue_module
 from main.scale_t.intents import Place
-from main.scale_t.venue import Found, Lost, Refused, TooManyOrders, Venue, VenueFailed
+from main.scale_t.venue import Endpoints, TooManyOrders, Venue, VenueFailed
+from main.utils import order_calls
+from main.utils.answers import Found, Lost, Refused
 from tests.integration.scale_t.conftest import AccountOrders
 
 pytestmark = pytest.mark.integration
@@ -21,6 +22,7 @@ PLACE = Place(
     client_order_id="scale-t:AAPL:entry:0:1",
     kind="entry",
     ticker="AAPL",
+    side="buy",
     qty=Decimal(10),
     limit_price=Decimal("99.95"),
 )
@@ -69,10 +71,15 @@ def answers() -> Iterator[Answers]:
     server.server_close()
 
 
+def venue_at(url: str, timeout_s: float = 3.0) -> Venue:
+    keys = {"key": "local", "secret": "local-secret"}
+    return Venue(Endpoints(trading_url=url, data_url=url, **keys), timeout_s=timeout_s)
+
+
 @pytest.fixture
 def venue(answers: Answers) -> Iterator[Venue]:
     url = f"http://127.0.0.1:{answers.server.server_port}"
-    venue = Venue(url, "local", "local-secret", timeout_s=0.3)
+    venue = venue_at(url, timeout_s=0.3)
     yield venue
     venue.close()
 
@@ -84,7 +91,8 @@ def test_a_clear_no_is_a_refusal_and_is_not_repeated(
     """alpaca-py would sleep and repeat a 429 by itself."""
     answers.status, answers.body = status, b'{"code": 40310000, "message": "insufficient"}'
     answer = venue.place(PLACE)
-    assert answer == Refused(status=status, reason=f"HTTP {status} 40310000: insufficient")
+    assert isinstance(answer, Refused)
+    assert answer.reason == f"HTTP {status} 40310000: insufficient"
     assert answers.requests == 1
 
 
@@ -111,7 +119,9 @@ def test_no_readable_answer_in_time_is_lost(
 def test_a_refusal_that_is_no_json_is_still_one(answers: Answers, venue: Venue) -> None:
     """A proxy on the way speaks HTML."""
     answers.status, answers.body = 403, b"<html>no</html>"
-    assert venue.place(PLACE) == Refused(status=403, reason="HTTP 403: <html>no</html>")
+    answer = venue.place(PLACE)
+    assert isinstance(answer, Refused)
+    assert answer.reason == "HTTP 403: <html>no</html>"
 
 
 @pytest.mark.parametrize(("status", "refused"), [(401, True), (403, True), (429, False)])
@@ -122,12 +132,12 @@ def test_only_refused_keys_are_final(
     answers.status = status
     with pytest.raises(VenueFailed) as caught:
         venue.account()
-    assert caught.value.refused is refused
+    assert caught.value.keys_refused is refused
 
 
 def test_nobody_there_is_lost() -> None:
     """Connection refused."""
-    nobody = Venue("http://127.0.0.1:1", "local", "local-secret", timeout_s=0.3)
+    nobody = venue_at("http://127.0.0.1:1", timeout_s=0.3)
     assert isinstance(nobody.place(PLACE), Lost)
     nobody.close()
 
@@ -138,14 +148,13 @@ def test_all_orders_are_read_page_by_page(
     """None is missed at a page's edge, and none comes twice."""
     for number in range(7):
         orders.buy(f"entry:{number}:1", 90.0)
-    monkeypatch.setattr(venue_module, "PAGE", 3)
-    venue = Venue(alpaca.url, "local", "local-secret")
+    monkeypatch.setattr(order_calls, "PAGE", 3)
+    venue = venue_at(alpaca.url)
     names = [order["client_order_id"] for order in venue.all_orders("AAPL")]
     assert sorted(names) == [f"scale-t:AAPL:entry:{number}:1" for number in range(7)]
     assert venue.all_orders("MSFT") == []
-    monkeypatch.setattr(venue_module, "MAX_PAGES", 2)
     with pytest.raises(TooManyOrders):
-        venue.all_orders("AAPL")
+        venue.all_orders("AAPL", max_pages=2)
     venue.close()
 
 
@@ -153,7 +162,7 @@ def test_an_order_is_sent_with_its_exact_numbers(
     alpaca: LocalAlpaca, orders: AccountOrders
 ) -> None:
     """Decimals go through alpaca-py's floats and come out as they were."""
-    venue = Venue(alpaca.url, "local", "local-secret")
+    venue = venue_at(alpaca.url)
     answer = venue.place(PLACE)
     assert isinstance(answer, Found)
     told = {key: answer.order_data[key] for key in ("qty", "limit_price", "side", "time_in_force")}
