@@ -42,6 +42,9 @@ redis-server:    ## install Debian's redis-server, for the tests of TLS, where i
 promtool: $(VENV)/.dev  ## unpack Debian's promtool, for the tests of figures and alert rules, where it is missing
 	@tools/get_promtool.sh $(BIN)
 
+chromium:        ## install Debian's chromium, for the page's browser tests, where it is missing and we may
+	@tools/install_chromium.sh
+
 requirements: $(VENV)/.dev  ## write requirements.txt from pyproject.toml
 	$(BIN)/python -m tools.requirements
 
@@ -58,7 +61,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dashboard]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -10,7 +10,19 @@ import typer
 
 from . import __version__
 from .children import obey_lifeline
-from .commands import benchmark, bus, containers, dashboard, doctor, look, run, security, services
+from .commands import (
+    benchmark,
+    bus,
+    containers,
+    dashboard,
+    doctor,
+    events_bridge,
+    look,
+    run,
+    security,
+    services,
+)
+from .commands import events as trade_events
 from .commands.common import console, errors, program
 from .commands.faults import exit_code_of, words_of
 
@@ -28,6 +40,7 @@ scale_t = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
+events = typer.Typer(help="The trade event bus.", no_args_is_help=True, rich_markup_mode="markdown")
 
 
 @app.callback(invoke_without_command=True)
@@ -49,6 +62,7 @@ def _add(command: Callable[..., None], panel: str, example: str, to: typer.Typer
 SEE = "See it work"
 RUN = "Run the parts"
 ASK = "Talk to the broker"
+SEE_INSIDE = "Look into the bus"
 
 _add(run.demo, SEE, "demo --tickers AAPL,MSFT")
 _add(run.up, SEE, "up --tickers AAPL,MSFT --redis-port 6390")
@@ -56,6 +70,15 @@ _add(services.broker, RUN, "broker")
 _add(services.sim, RUN, "sim --port 8765 --rate 20")
 app.add_typer(scale_t, name="scale-t", rich_help_panel=RUN)
 _add(services.run_scale_t, RUN, "scale-t run --ticker AAPL --max-position 100", to=scale_t)
+app.add_typer(events, name="events", rich_help_panel=RUN)
+_add(events_bridge.bridge, RUN, "events bridge", to=events)
+_add(trade_events.tail, SEE_INSIDE, "events tail XAUUSD", to=events)
+_add(trade_events.orders, SEE_INSIDE, "events orders XAUUSD", to=events)
+_add(trade_events.positions, SEE_INSIDE, "events positions", to=events)
+_add(trade_events.replay, SEE_INSIDE, "events replay XAUUSD --since 2h", to=events)
+_add(trade_events.failed, SEE_INSIDE, "events failed", to=events)
+_add(trade_events.config, SEE_INSIDE, "events config log_max_events=500000", to=events)
+_add(trade_events.rebuild, SEE_INSIDE, "events rebuild", to=events)
 _add(containers.compose, RUN, "compose --write")
 _add(security.acl, RUN, "acl strategy --client-id scale-t --tickers AAPL,MSFT --secured")
 _add(bus.register, ASK, "register AAPL MSFT --for 2h")

@@ -222,6 +222,32 @@ def load_settings(env_file: str | Path | None = ".env", **overrides: Any) -> Set
     return settings
 
 
+class LoadEnvironmentVariables:
+    """The settings that say where Redis is, under the names of their environment variables.
+
+    `LoadEnvironmentVariables(".env")` is what the trade event bus is made from. The environment
+    wins over the file; a file that is not there is no fault.
+
+    Raises:
+        SettingsError: with every wrong setting in one message.
+    """
+
+    def __init__(self, env_file: str | Path | None = ".env") -> None:
+        self.settings = load_settings(env_file)
+        self.REDIS_HOST = self.settings.redis_host
+        self.REDIS_PORT = self.settings.redis_port
+        self.REDIS_DB = self.settings.redis_db
+
+    @property
+    def REDIS_PASSWORD(self) -> str:  # noqa: N802  (the variable's name)
+        """Empty: none."""
+        return _plain(self.settings.redis_password) or ""
+
+    def redis_config(self, client_name: str = "tickerbus-events") -> RedisConfig:
+        """All of it: also REDIS_URL, TLS, Sentinels and BUS_PREFIX."""
+        return self.settings.redis_config(client_name)
+
+
 def _plain(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 

@@ -7,6 +7,7 @@ from ..embedded_valkey import ValkeyFailed
 from ..ports import PortTaken
 from ..settings import SettingsError
 from ..stack import PartFailed
+from ..trade_events.errors import InvalidTradeEvent, TradeEventError
 from ..utils.redis.errors import BusError, InvalidTicker, RedisUnavailable, RedisUnsuitable
 from .common import BAD_USE, REFUSED, Mistake, program
 
@@ -18,6 +19,8 @@ EXIT_CODES: dict[type[Exception], int] = {
     RedisUnsuitable: BAD_USE,
     AccountRefused: REFUSED,
     ValkeyFailed: 1,
+    InvalidTradeEvent: BAD_USE,
+    TradeEventError: 1,
     BusError: 1,  # the rest of the bus's errors
 }
 

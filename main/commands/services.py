@@ -197,7 +197,7 @@ def run_scale_t(
         raise Mistake(str(error)) from None
     _require(settings)
     print_account(alpaca_access(settings))
-    raise typer.Exit(run(config, settings))
+    raise typer.Exit(run([config], settings))
 
 
 def _require(settings: Settings) -> None:

@@ -131,6 +131,15 @@ def test_the_broker_gets_every_setting(services: dict[str, Any]) -> None:
     assert given["ALPACA_API_KEY"] == "${ALPACA_API_KEY:-}", "from the shell or .env, or empty"
 
 
+def test_the_brokers_health_is_asked_where_its_figures_are(services: dict[str, Any]) -> None:
+    given = services["broker"]["environment"]
+    assert given["METRICS_PORT"] == "${METRICS_PORT:-9464}"
+    code = services["broker"]["healthcheck"]["test"][-1]
+    assert "/readyz" in code
+    compile(code, "healthcheck", "exec")
+    assert "ports" not in services["broker"], "the figures stay on the compose network"
+
+
 def test_every_variable_of_the_compose_file_has_a_value_or_a_complaint() -> None:
     for variable in re.findall(r"\$\{([^}]*)\}", compose_text()):
         assert re.fullmatch(r"[A-Z_]+(:\?.+|:-.*)", variable), variable
@@ -164,7 +173,7 @@ def test_the_image_runs_as_nobody_important_and_is_healthy_by_heartbeat() -> Non
 # -- what the pages say
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -15,7 +15,7 @@ import pytest
 from main.acl import AclRequest
 from main.alpaca_broker import AlpacaBroker, BrokerConfig, BrokerRefused
 from main.alpaca_sim import Credentials, LocalAlpaca, MarketRules, SimConfig
-from main.scale_t.venue import Venue
+from main.scale_t.venue import Endpoints
 from main.settings import SettingsError, load_settings
 from main.stack import StackConfig, alpaca_access
 from tests.conftest import wait_for
@@ -273,7 +273,9 @@ def test_no_object_shows_a_secret(alpaca: LocalAlpaca) -> None:
         AlpacaBroker(config),
         alpaca_access(settings),
         StackConfig(settings=settings, tickers=("AAPL",)),
-        Venue("http://127.0.0.1:1", KEY, SECRET),
+        Endpoints(
+            trading_url="http://127.0.0.1:1", data_url="http://127.0.0.1:1", key=KEY, secret=SECRET
+        ),
         AclRequest(role="broker", user="broker"),
     ]
     assert [each for each in shown if MARK in f"{each!r} {each}"] == []

@@ -1,0 +1,1 @@
+"""The flight recorder: what the bus carried, in daily Parquet files, and played again from them."""

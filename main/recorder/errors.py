@@ -1,0 +1,41 @@
+"""The recorder's errors: what the user can mend, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class RecorderError(Exception):
+    """The root of the recorder's errors."""
+
+
+class FolderInUse(RecorderError):
+    """Two recorders would write the same files."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"another recorder writes into {folder}: give this one --into elsewhere")
+
+
+class DayIsFinished(RecorderError):
+    """A day's file was finished already, so nothing can be added to it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is a finished file: move it away, or give --into another folder")
+
+
+class NotARecording(RecorderError):
+    """Nothing there that a recorder wrote."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} is not a recording: {why}")
+
+
+class BusInUse(RecorderError):
+    """Somebody publishes on the bus onto which a recording was to be played."""
+
+    def __init__(self, prefix: str, sign: str) -> None:
+        self.prefix = prefix
+        super().__init__(
+            f"somebody publishes on the bus {prefix!r} already ({sign}): "
+            "give --bus-prefix another name"
+        )
