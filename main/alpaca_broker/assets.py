@@ -76,6 +76,10 @@ class AssetList:
         except (RestUnavailable, RestRefused) as error:
             log.info("assets.pairs_unknown", error=str(error))
 
+    def meant(self, ticker: str) -> str | None:
+        """The pair that somebody means who writes it without its slash; None if it is none."""
+        return self._pairs.get(ticker)
+
     def pair(self, symbol: str) -> str:
         """`BTC/USD` for the `BTCUSD` of a crypto order; by its ending where the list is unknown."""
         if "/" in symbol:

@@ -122,6 +122,7 @@ class AlpacaBroker:
         while not self._lifecycle.wait_for(_SETTLED, 0.1) and time.monotonic() < deadline:
             pass
         away = "Alpaca is not reached yet" if self.parts else "Redis does not answer yet"
+        away = self._lifecycle.reason or away
         self._lifecycle.move_if_legal_from(State.STARTING, State.DEGRADED, away)
         if life.error is not None:
             raise life.error

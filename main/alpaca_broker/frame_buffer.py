@@ -1,8 +1,8 @@
 """What waits between a connection and a producer: frames, in the order of their arrival.
 
-Bounded in bytes and in age. When a bound is passed, the trades that wait are folded to the last of
-each ticker and the rest is counted, to be told as a `gap`. Order updates are kept elsewhere and
-never fold.
+Bounded in bytes and in age. When a bound is passed, what waits is folded to the last message of
+each kind and ticker, and the rest is counted, to be told as a `gap`. Order updates are kept
+elsewhere and never fold.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
 from ..utils.redis.messages import PriceMessage
-from .codec import MarketMessage, Quote, Trade, decode_frame
+from .codec import DailyBar, MarketMessage, MinuteBar, Quote, UpdatedBar, decode_frame
 
 TAKE_BYTES = 64 * 1024  # some 1,000 trades in MessagePack
 # Trades that happened before the last message that was received may still have been on their way.
@@ -33,21 +34,28 @@ class Frame(msgspec.Struct, frozen=True, gc=False):  # a dataclass takes five ti
 
 @dataclass(frozen=True, kw_only=True)
 class Folded:
-    """What is left of an overflow: the last trade of each ticker, all that is not a trade or a
-    quote, and for each ticker how many messages are gone, between which receive times."""
+    """What is left of an overflow: the last message of each kind and ticker, and for each ticker
+    how many are gone, between which receive times."""
 
     feed: str
     kept: list[MarketMessage]
-    lost: dict[str, int]  # trades
+    lost: dict[str, int]  # of the ticker's own channel: trades, statuses, corrections
     lost_quotes: dict[str, int]
+    lost_bars: dict[str, int]
     from_ns: int
     to_ns: int
     cause: str = "overload"
     malformed: int = 0
 
     @property
+    def tickers(self) -> frozenset[str]:
+        """Those of which something is gone."""
+        return frozenset().union(self.lost, self.lost_quotes, self.lost_bars)
+
+    @property
     def messages_lost(self) -> int:
-        return sum(self.lost.values()) + sum(self.lost_quotes.values())
+        counts = (self.lost, self.lost_quotes, self.lost_bars)
+        return sum(sum(count.values()) for count in counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +95,6 @@ Item = Frame | Folded | Note
 class BufferCounters:
     frames: int = 0
     bytes: int = 0
-    folds: int = 0
     folded_messages: int = 0
 
 
@@ -98,21 +105,28 @@ class FrameBuffer:
     max_bytes: int = 64 * 1_048_576
     max_age_s: float = 30.0
     clock_ns: Callable[[], int] = time.time_ns
+    steady_ns: Callable[[], int] = time.monotonic_ns
     fold_cause: Callable[[], str] = lambda: "overload"
     counters: BufferCounters = field(default_factory=BufferCounters)
 
     def __post_init__(self) -> None:
         self._items: deque[Item] = deque()
         self._bytes = 0
+        # Of Unix time over the steady clock, measured whenever nothing waits: a clock that is set
+        # while frames wait must neither fold them nor keep them for ever.
+        self._ahead_ns = 0
         self._woken = False
         self._lock = threading.Lock()
         self._ready = threading.Condition(self._lock)
 
     def put(self, feed: str, payload: bytes | str) -> None:
         """Keep one frame; folds what waits when a bound is passed."""
-        frame, size = Frame(feed, payload, self.clock_ns()), len(payload)
+        size = len(payload)
         with self._lock:  # what the condition has, without its detour
             was_empty = not self._items  # only then can anybody be waiting
+            if was_empty:
+                self._ahead_ns = self.clock_ns() - self.steady_ns()
+            frame = Frame(feed, payload, self.steady_ns() + self._ahead_ns)
             self._items.append(frame)
             self._bytes += size
             self.counters.frames += 1
@@ -156,7 +170,7 @@ class FrameBuffer:
     def waiting(self) -> tuple[int, float]:
         """(bytes that wait, seconds that the oldest has waited)."""
         with self._ready:
-            now = Frame("", b"", self.clock_ns())
+            now = Frame("", b"", self.steady_ns() + self._ahead_ns)
             return self._bytes, self._oldest_age_s(now)
 
     def _oldest_age_s(self, newest: Frame) -> float:
@@ -175,27 +189,35 @@ class FrameBuffer:
         self._items.extend(others)
         for feed in dict.fromkeys(frame.feed for frame in frames):
             folded = fold([f for f in frames if f.feed == feed], self.fold_cause())
-            self.counters.folds += 1
-            last = self._items[-1] if self._items else None
-            if isinstance(last, Folded) and last.feed == feed:
-                # Redis is away for long: one item, however often it is folded.
-                before = last.messages_lost
-                folded = merge(self._items.pop(), folded)  # type: ignore[arg-type]
-                self.counters.folded_messages -= before
+            if (earlier := self._folded_before(feed)) is not None:
+                # Redis is away for long: one item of a feed, however often it is folded.
+                self._items.remove(earlier)
+                self.counters.folded_messages -= earlier.messages_lost
+                folded = merge(earlier, folded)
             self.counters.folded_messages += folded.messages_lost
             self._items.append(folded)
         self._bytes = 0
 
+    def _folded_before(self, feed: str) -> Folded | None:
+        """What was folded of this feed before, if nothing but other folds came since."""
+        for item in reversed(self._items):
+            if not isinstance(item, Folded):
+                return None
+            if item.feed == feed:
+                return item
+        return None
+
 
 def fold(frames: list[Frame], cause: str = "overload") -> Folded:
-    """Pure: the frames of one feed to the last trade of each ticker and the count of the rest."""
+    """Pure: the frames of one feed to the last messages of each ticker, and how many are gone."""
     decoded = [decode_frame(frame.payload) for frame in frames]
-    kept, lost, lost_quotes = _keep_last(m for messages, _ in decoded for m in messages)
+    kept, lost = _keep_last(m for messages, _ in decoded for m in messages)
     return Folded(
         feed=frames[0].feed,
         kept=kept,
-        lost=lost,
-        lost_quotes=lost_quotes,
+        lost=lost.messages,
+        lost_quotes=lost.quotes,
+        lost_bars=lost.bars,
         from_ns=frames[0].received_ns,
         to_ns=frames[-1].received_ns,
         cause=cause,
@@ -205,12 +227,13 @@ def fold(frames: list[Frame], cause: str = "overload") -> Folded:
 
 def merge(earlier: Folded, later: Folded) -> Folded:
     """Pure: two neighbours of one feed as one."""
-    kept, lost, lost_quotes = _keep_last([*earlier.kept, *later.kept])
+    kept, lost = _keep_last([*earlier.kept, *later.kept])
     return Folded(
         feed=later.feed,
         kept=kept,
-        lost=_sum(lost, earlier.lost, later.lost),
-        lost_quotes=_sum(lost_quotes, earlier.lost_quotes, later.lost_quotes),
+        lost=_sum(lost.messages, earlier.lost, later.lost),
+        lost_quotes=_sum(lost.quotes, earlier.lost_quotes, later.lost_quotes),
+        lost_bars=_sum(lost.bars, earlier.lost_bars, later.lost_bars),
         from_ns=earlier.from_ns,
         to_ns=later.to_ns,
         cause=later.cause,
@@ -218,25 +241,30 @@ def merge(earlier: Folded, later: Folded) -> Folded:
     )
 
 
-def _keep_last(
-    messages: Iterable[MarketMessage],
-) -> tuple[list[MarketMessage], dict[str, int], dict[str, int]]:
-    """The last trade and quote of each ticker, and all that is neither; how many trades and quotes
-    of each ticker are gone."""
+class _Lost(NamedTuple):
+    """By channel, how many messages of each ticker are gone."""
+
+    messages: dict[str, int]
+    quotes: dict[str, int]
+    bars: dict[str, int]
+
+
+def _keep_last(messages: Iterable[MarketMessage]) -> tuple[list[MarketMessage], _Lost]:
+    """The last message of each kind and ticker; how many of each ticker are gone."""
     last: dict[tuple[type, str], MarketMessage] = {}
-    others: list[MarketMessage] = []
-    lost: dict[str, int] = {}
-    lost_quotes: dict[str, int] = {}
+    lost = _Lost({}, {}, {})
     for message in messages:
-        if not isinstance(message, Trade | Quote):
-            others.append(message)
-            continue
         key = (type(message), message.S)
-        if key in last:
-            count = lost if isinstance(message, Trade) else lost_quotes
+        # Taken out first, so that the later one stands where it came.
+        if last.pop(key, None) is not None:
+            count = lost.messages
+            if isinstance(message, Quote):
+                count = lost.quotes
+            elif isinstance(message, MinuteBar | UpdatedBar | DailyBar):
+                count = lost.bars
             count[message.S] = count.get(message.S, 0) + 1
         last[key] = message
-    return [*others, *last.values()], lost, lost_quotes
+    return list(last.values()), lost
 
 
 def _sum(*counts: dict[str, int]) -> dict[str, int]:

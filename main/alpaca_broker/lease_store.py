@@ -12,7 +12,8 @@ import msgspec
 import redis
 import structlog
 
-from ..utils.redis.constants import BusNames
+from ..utils.redis.constants import DATA_KINDS, BusNames, normalize_ticker
+from ..utils.redis.errors import InvalidTicker
 from .registry import Holding
 
 log: Final = structlog.get_logger("tickerbus.registration")
@@ -29,18 +30,18 @@ class LeaseStore:
         self._client, self._key = client, names.BROKER_LEASES
 
     def load(self) -> list[Holding]:
-        """All holdings; an unreadable one is told and left where it is."""
-        fields = cast(dict[bytes, bytes], self._client.hgetall(self._key))
+        """All holdings; one that nobody can hold is told and left where it is."""
+        try:
+            fields = cast(dict[bytes, bytes], self._client.hgetall(self._key))
+        except redis.ResponseError as error:
+            raise redis.ResponseError(f"{self._key} cannot be read: {error}") from error
         holdings = []
         for name, value in fields.items():
             try:
-                stored = msgspec.json.decode(value, type=_Stored)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                log.error(
-                    "lease.unreadable", field=name.decode("utf-8", "replace"), error=str(error)
-                )
-                continue
-            holdings.append(stored.holding())
+                holdings.append(msgspec.json.decode(value, type=_Stored).holding())
+            except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+                field = name.decode("utf-8", "replace")
+                log.error("lease.unreadable", field=field, error=str(error))
         return holdings
 
     def write(self, held: Iterable[Holding], released: Iterable[Holding]) -> None:
@@ -73,6 +74,11 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def holding(self) -> Holding:
+        """Raises ValueError: no request could have made this one."""
+        if normalize_ticker(self.ticker) != self.ticker:
+            raise InvalidTicker(self.ticker, normalize_ticker(self.ticker))
+        if not self.data or not set(self.data) <= set(DATA_KINDS):
+            raise ValueError(f"{self.data} are not kinds of data")
         return Holding(
             ticker=self.ticker,
             client_id=self.client_id,

@@ -116,6 +116,7 @@ class Life:
             self._bring_up(parts)
         except (redis.RedisError, RedisUnavailable, Fenced) as error:
             log.warning("broker.bring_up_failed", error=str(error))
+            self._lifecycle.explain(f"it cannot be brought up: {error}")
             self._release_leadership(parts)
             self._tear_down(parts)
             return not self._ending.wait(_RETRY_S)

@@ -83,6 +83,11 @@ class Lifecycle:
             self.state, self.reason, self.since_ns = to, reason, time.time_ns()
             self._changed.notify_all()
 
+    def explain(self, reason: str) -> None:
+        """Why it is still in this state."""
+        with self._changed:
+            self.reason = reason
+
     def move_if_legal(self, to: State, reason: str | None = None) -> bool:
         """Move, unless something more important (a stop, a fault) has come first."""
         try:

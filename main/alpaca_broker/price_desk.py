@@ -11,12 +11,10 @@ already: their live twins are dropped, as is what Alpaca itself repeats.
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, TypeVar
-
-from msgspec import UNSET
 
 from ..utils.redis.messages import (
     BarsGap,
@@ -27,13 +25,13 @@ from ..utils.redis.messages import (
     now_rfc3339,
     rfc3339,
 )
+from .early_messages import EarlyMessages
 from .frame_buffer import LATE_NS, Break, Folded, Frame, Item, Refill, Silence
+from .recent_trades import RecentTrades
 from .registry import is_crypto
 from .translate import MarketTranslator
 
-MAX_EARLY_MESSAGES: Final = 10_000
 REFILL_WAIT_S: Final = 3.0
-REFILL_TWINS_S: Final = 30.0  # how long after a refill its live twins may still arrive
 
 GapT = TypeVar("GapT", GapMessage, QuotesGap, BarsGap)
 TradeKey: TypeAlias = tuple[object, ...]
@@ -42,42 +40,6 @@ TradeKey: TypeAlias = tuple[object, ...]
 def trade_key(message: PriceMessage) -> TradeKey:
     """What makes a trade the same trade: exchange, id, tape and day."""
     return (message.exchange, message.trade_id, message.tape, message.timestamp[:10])
-
-
-class RecentTrades:
-    """The trades of each ticker of the last seconds, by their ids, and never less than 64: Alpaca
-    may send one again, and a refill overlaps what was published."""
-
-    _KEPT: Final = 64
-    _KEPT_S: Final = 2.0
-
-    def __init__(self, clock_s: Callable[[], float]) -> None:
-        self._clock_s = clock_s
-        self._turned_s: dict[str, float] = {}
-        self._newer: defaultdict[str, dict[object, TradeKey]] = defaultdict(dict)
-        self._older: dict[str, dict[object, TradeKey]] = {}
-
-    def is_repeat(self, message: PriceMessage) -> bool:
-        """Whether this trade came before; if not, it is remembered."""
-        trade_id, newer = message.trade_id, self._newer[message.symbol]
-        known = newer.get(trade_id)
-        if known is None and message.symbol in self._older:
-            known = self._older[message.symbol].get(trade_id)
-        key = (message.exchange, message.tape, message.timestamp[:10])
-        if known == key and trade_id is not UNSET:
-            return True
-        newer[trade_id] = key
-        if len(newer) % self._KEPT == 0:
-            self._turn(message.symbol)
-        return False
-
-    def _turn(self, symbol: str) -> None:
-        """The newer become the older, if they go back far enough."""
-        now_s = self._clock_s()
-        if now_s - self._turned_s.get(symbol, now_s) >= self._KEPT_S:
-            self._older[symbol] = self._newer.pop(symbol)
-            self._turned_s[symbol] = now_s
-        self._turned_s.setdefault(symbol, now_s)
 
 
 @dataclass(kw_only=True)
@@ -104,9 +66,8 @@ class PriceDesk:
         self.gaps: Counter[tuple[str, bool]] = Counter()  # by cause, and whether refilled
         self._translator, self._ask_refill, self._clock_s = translator, ask_refill, clock_s
         self._asks = 0
-        self._early: list[BusMessage] = []
+        self._early = EarlyMessages()
         self._interrupted: dict[str, _Interrupted] = {}
-        self._twins: dict[str, tuple[float, frozenset[TradeKey]]] = {}
         self._silent: dict[str, Silence] = {}
         self._early_breaks: dict[str, Break] = {}
         self._recent = RecentTrades(clock_s)
@@ -120,7 +81,7 @@ class PriceDesk:
             if isinstance(item, Frame):
                 self._sort(self._translator.read_frame(item), following, ready)
             elif isinstance(item, Folded):
-                self.gaps[item.cause, False] += len(item.lost.keys() | item.lost_quotes.keys())
+                self.gaps[item.cause, False] += len(item.tickers)
                 self._sort(self._translator.read_folded(item), following, ready)
             elif isinstance(item, Break):
                 self._interrupt(item, following, ready)
@@ -130,15 +91,7 @@ class PriceDesk:
                 self._refill(item, following, ready)
         if self._interrupted:
             self._end_waiting(ready)
-        if self._twins:
-            self._forget_twins()
         return ready
-
-    def _forget_twins(self) -> None:
-        """A quiet ticker's too: while any are remembered, every message is looked at twice."""
-        now = self._clock_s()
-        for symbol in [s for s, (until_s, _) in self._twins.items() if now > until_s]:
-            del self._twins[symbol]
 
     def _end_waiting(self, ready: list[BusMessage]) -> None:
         now = self._clock_s()
@@ -146,16 +99,20 @@ class PriceDesk:
             self._close_interruption(symbol, [], backfilled=False, ready=ready)
 
     def take_early(self, following: Mapping[str, frozenset[str]]) -> list[BusMessage]:
-        """What waited for its ticker to be followed. The rest belongs to tickers that were left."""
-        early, self._early = self._early, []
+        """What waited for its ticker to be followed. What is known of tickers that were left is
+        forgotten: who follows one again begins anew."""
+        for known in (self._interrupted, self._silent):
+            for symbol in known.keys() - following.keys():
+                del known[symbol]
         breaks, self._early_breaks = self._early_breaks, {}
         ready: list[BusMessage] = []
         for symbol, pause in breaks.items():
-            self._interrupt(replace(pause, symbols=(symbol,)), following, ready)
-        self._early_breaks.clear()  # of tickers that were left
-        mine = [message for message in early if message.symbol in following]
-        self._sort(mine, following, ready)
-        self.counters["dropped_after_unsubscribe"] += len(early) - len(mine)
+            if symbol in following:
+                self._interrupt(replace(pause, symbols=(symbol,)), following, ready)
+        early, left = self._early.take(following)
+        self.gaps["overload", False] += sum(isinstance(message, GapMessage) for message in early)
+        self._sort(early, following, ready)
+        self.counters["dropped_after_unsubscribe"] += left
         return ready
 
     def give_up_refills(self) -> list[BusMessage]:
@@ -171,7 +128,7 @@ class PriceDesk:
         following: Mapping[str, frozenset[str]],
         ready: list[BusMessage],
     ) -> None:
-        if not (self._interrupted or self._twins or self._silent):
+        if not (self._interrupted or self._silent):
             # The usual case, and the hot path.
             is_repeat = self._recent.is_repeat
             for message in messages:
@@ -190,13 +147,11 @@ class PriceDesk:
                 self._end_silence(message.symbol, following, ready)
             if message.symbol in self._interrupted:
                 self._interrupted[message.symbol].live.append(message)
-            elif not self._is_twin(message):
+            elif not self._is_repeat(message):
                 ready.append(message)
 
     def _keep_early(self, message: BusMessage) -> None:
-        if len(self._early) < MAX_EARLY_MESSAGES:
-            self._early.append(message)
-        else:
+        if not self._early.keep(message):
             self.counters["early_overflow"] += 1
 
     def _interrupt(
@@ -278,27 +233,13 @@ class PriceDesk:
         if "bars" in data:
             ready.append(_gap(BarsGap, symbol, pause, backfilled=False))
         ready.extend(trades)
-        if trades:
-            keys = frozenset(map(trade_key, trades))
-            self._twins[symbol] = (self._clock_s() + REFILL_TWINS_S, keys)
-        ready.extend(message for message in interrupted.live if not self._is_twin(message))
+        ready.extend(message for message in interrupted.live if not self._is_repeat(message))
 
-    def _is_twin(self, message: BusMessage) -> bool:
-        if not isinstance(message, PriceMessage):
-            return False
-        if self._recent.is_repeat(message):
-            self.counters["repeats_dropped"] += 1
-            return True
-        remembered = self._twins.get(message.symbol)
-        if remembered is None:
-            return False
-        until_s, keys = remembered
-        if self._clock_s() > until_s:
-            del self._twins[message.symbol]
-            return False
-        twin = trade_key(message) in keys
-        self.counters["twins_dropped"] += twin
-        return twin
+    def _is_repeat(self, message: BusMessage) -> bool:
+        """Whether Alpaca, or a refill, brought this trade before."""
+        repeats = isinstance(message, PriceMessage) and self._recent.is_repeat(message)
+        self.counters["repeats_dropped"] += repeats
+        return repeats
 
 
 def _gap(kind: type[GapT], symbol: str, pause: Break, *, backfilled: bool) -> GapT:

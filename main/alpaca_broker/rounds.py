@@ -232,9 +232,14 @@ class RegistrationThread:
             detail = f"the asset list could not be asked: {error}"
             return dict.fromkeys(new, Rejection(reason="upstream_unavailable", detail=detail))
         return {
-            ticker: Rejection(reason=reason, detail=_DETAILS[reason].format(ticker=ticker))
+            ticker: Rejection(reason=reason, detail=self._detail(reason, ticker))
             for ticker, reason in reasons.items()
         }
+
+    def _detail(self, reason: str, ticker: str) -> str:
+        meant = self._assets.meant(ticker)
+        told = _DETAILS[reason].format(ticker=ticker)
+        return f"{told}: did you mean {meant}?" if meant else told
 
     def _follow_what_is_wanted(self) -> Mapping[str, Rejection]:
         """Bring upstream and producers to what the registry wants."""

@@ -209,6 +209,7 @@ class StatusDesk:
             # Other threads count on: `dict` copies each counter in one step.
             **dict(parts.publisher.counters),
             **dict(self._broker.counters),
+            **dict(self._broker.order_record.counters),
             **dict(parts.translator.counters),
             **dict(parts.price_desk.counters),
             **dict(parts.recovery.counters),

@@ -12,6 +12,7 @@ from msgspec import UNSET
 from ..utils.redis.constants import route_order_symbol
 from ..utils.redis.messages import (
     BarMessage,
+    BarsGap,
     BusMessage,
     CorrectionMessage,
     GapMessage,
@@ -252,6 +253,7 @@ def _gaps_of_fold(folded: Folded) -> list[GapMessage]:
     kinds: tuple[tuple[type[GapMessage], dict[str, int]], ...] = (
         (GapMessage, folded.lost),
         (QuotesGap, folded.lost_quotes),
+        (BarsGap, folded.lost_bars),
     )
     return [
         kind(

@@ -382,6 +382,7 @@ class RedisPublisher:
         log.error("journal.set_aside", key=key, moved_to=aside, error=error)
         self.counters["journals_set_aside"] += 1
         self._must_call("RENAME", key, aside)
+        self._call("EXPIRE", aside, self._bounds.order_days * 86_400)  # for whoever looks into it
 
     def _load_function(self) -> None:
         self._must_call("FUNCTION", "LOAD", "REPLACE", function_library())
@@ -400,7 +401,8 @@ class RedisPublisher:
     def _must_call(self, *arguments: str | bytes | int) -> Any:
         reply = self._call(*arguments)
         if isinstance(reply, hiredis.ReplyError):
-            raise RedisUnavailable(self._config.address, reply)
+            what = f"{arguments[0]!s} {arguments[1]!s}" if arguments[0] in ("GET", "SET") else ""
+            raise RedisUnavailable(self._config.address, f"{what}: {reply}" if what else reply)
         return reply
 
     def _call(self, *arguments: str | bytes | int) -> Any:

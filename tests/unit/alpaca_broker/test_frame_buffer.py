@@ -57,7 +57,26 @@ def test_a_frame_knows_when_it_came() -> None:
     buffer.put("iex", b"1")
     (frame,) = buffer.take(0)
     assert isinstance(frame, Frame)
-    assert frame.received_ns == clock.now_ns
+    assert abs(frame.received_ns - clock.now_ns) < 1_000_000_000
+
+
+@pytest.mark.parametrize("step_s", [3_600, -3_600])
+def test_a_clock_that_is_set_while_frames_wait_neither_folds_nor_keeps_them(step_s: int) -> None:
+    wall, steady = Clock(), Clock()
+    wall.now_ns = 1_795_000_000_000_000_000
+    buffer = FrameBuffer(max_age_s=30.0, clock_ns=wall, steady_ns=steady)
+    buffer.put("iex", packed(trade(i=1)))
+    wall.now_ns += step_s * 1_000_000_000
+    steady.now_ns += 30_000_000_000
+    buffer.put("iex", packed(trade(i=2)))
+    assert buffer.waiting()[1] == 30.0
+    steady.now_ns += 1
+    buffer.put("iex", packed(trade(i=3)))
+    assert folded(buffer.take(0)).lost == {"AAPL": 2}
+    buffer.put("iex", packed(trade(i=4)))
+    (frame,) = buffer.take(0)
+    assert isinstance(frame, Frame)
+    assert frame.received_ns == wall.now_ns, "from the next one on the new time holds"
 
 
 def test_over_its_bytes_it_keeps_the_last_trade_of_each_ticker_and_counts_the_rest() -> None:
@@ -68,7 +87,7 @@ def test_over_its_bytes_it_keeps_the_last_trade_of_each_ticker_and_counts_the_re
     found = folded(buffer.take(0))
     assert {(m.S, m.i) for m in found.kept} == {("MSFT", 8), ("AAPL", 9)}  # type: ignore[union-attr]
     assert found.lost == {"AAPL": 4, "MSFT": 4}
-    assert (buffer.counters.folds, buffer.counters.folded_messages) == (1, 8)
+    assert buffer.counters.folded_messages == 8
     assert buffer.waiting()[0] == 0
 
 
@@ -82,7 +101,7 @@ def test_at_its_bound_nothing_is_folded() -> None:
 
 def test_what_waited_too_long_is_folded_too() -> None:
     clock = Clock()
-    buffer = FrameBuffer(max_age_s=30.0, clock_ns=clock)
+    buffer = FrameBuffer(max_age_s=30.0, clock_ns=clock, steady_ns=clock)
     buffer.put("iex", packed(trade(i=1)))
     clock.now_ns += 30_000_000_000
     buffer.put("iex", packed(trade(i=2)))
@@ -97,18 +116,26 @@ def test_what_waited_too_long_is_folded_too() -> None:
     )
 
 
-def test_a_fold_keeps_all_that_is_no_trade_or_quote_and_every_break() -> None:
-    halt = {"T": "s", "S": "AAPL", "sc": "H", "t": "2026-11-21T16:00:05Z"}
+def test_a_fold_keeps_the_last_of_each_kind_and_every_break() -> None:
+    """A halt and a bar are no trades: they are neither lost with them, nor kept without end."""
+    codes = ("H", "T")
+    statuses = [{"T": "s", "S": "AAPL", "sc": c, "t": "2026-11-21T16:00:05Z"} for c in codes]
+    prices = {"o": 1, "h": 1, "l": 1, "c": 1, "v": 1}
+    bars = [{"T": "b", "S": "AAPL", "t": f"2026-11-21T16:0{n}:00Z", **prices} for n in range(3)]
     buffer = FrameBuffer(max_bytes=100)
     pause = Break(symbols=("AAPL",), from_ns=1, to_ns=2)
-    buffer.put("iex", packed(halt))
+    buffer.put("iex", packed(*statuses, *bars))
     buffer.put_note(pause)
     buffer.put("iex", packed(trade(i=1), {"T": "?"}, trade(i=2)))
     items = buffer.take(0)
-    found = folded(items)
     assert pause in items
-    assert [type(m).__name__ for m in found.kept] == ["TradingStatus", "Trade"]
-    assert (found.lost, found.malformed) == ({"AAPL": 1}, 1)
+    parts = [item for item in items if isinstance(item, Folded)]
+    kept = [message for part in parts for message in part.kept]
+    assert [type(m).__name__ for m in kept] == ["TradingStatus", "MinuteBar", "Trade"]
+    assert kept[0].sc == "T"  # type: ignore[union-attr]
+    whole = [(part.lost, part.lost_bars, part.malformed) for part in parts]
+    assert whole == [({"AAPL": 1}, {"AAPL": 2}, 0), ({"AAPL": 1}, {}, 1)]
+    assert parts[0].tickers == {"AAPL"}
 
 
 def test_each_feed_folds_for_itself() -> None:
@@ -203,7 +230,7 @@ def test_between_many_putters_and_one_taker_nothing_is_lost_or_swapped() -> None
 
 def test_two_folds_of_one_outage_are_one_item_that_counts_both() -> None:
     clock = [0]
-    buffer = FrameBuffer(max_bytes=1, clock_ns=lambda: clock[0])
+    buffer = FrameBuffer(max_bytes=1, clock_ns=lambda: clock[0], steady_ns=lambda: clock[0])
     for number in range(6):
         clock[0] += 1
         buffer.put("iex", packed(trade(S="AAPL", i=number), trade(S="MSFT", i=number)))
@@ -213,3 +240,14 @@ def test_two_folds_of_one_outage_are_one_item_that_counts_both() -> None:
     assert (folded.from_ns, folded.to_ns) == (1, 6)
     assert len(folded.kept) == 2
     assert buffer.counters.folded_messages == 10
+
+
+def test_two_feeds_that_fold_in_turns_stay_two_items() -> None:
+    buffer = FrameBuffer(max_bytes=1)
+    for number in range(6):
+        buffer.put("iex", packed(trade(S="AAPL", i=number)))
+        buffer.put("crypto", packed(trade(S="BTC/USD", i=number)))
+    items = buffer.take(0)
+    found = {item.feed: item.lost for item in items if isinstance(item, Folded)}
+    assert found == {"iex": {"AAPL": 5}, "crypto": {"BTC/USD": 5}}
+    assert len(items) == 2

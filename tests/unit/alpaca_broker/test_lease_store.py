@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import fakeredis
 import pytest
+import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,7 +64,15 @@ def test_nothing_to_write_writes_nothing(client: fakeredis.FakeRedis) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"{", b"[]", b'{"ticker":"AAPL"}', b"\xff", b'{"ticker":"\xff"}']
+    "value",
+    [
+        *(b"", b"{", b"[]", b'{"ticker":"AAPL"}', b"\xff", b'{"ticker":"\xff"}'),
+        # What no request could have made, and would stop the broker's start.
+        b'{"ticker":"no such","client_id":"b","until_ms":null,"data":["trades"]}',
+        b'{"ticker":"msft","client_id":"b","until_ms":null,"data":["trades"]}',
+        b'{"ticker":"MSFT","client_id":"b","until_ms":null,"data":["rumours"]}',
+        b'{"ticker":"MSFT","client_id":"b","until_ms":null,"data":[]}',
+    ],
 )
 def test_an_unreadable_one_hides_no_other_and_is_left_where_it_is(
     client: fakeredis.FakeRedis, value: bytes
@@ -78,3 +87,9 @@ def test_an_unreadable_one_hides_no_other_and_is_left_where_it_is(
 def test_the_key_keeps_to_the_prefix(client: fakeredis.FakeRedis) -> None:
     LeaseStore(client, NAMES).write([held("AAPL")], [])
     assert client.keys() == [b"PAPER_BROKER_LEASES"]
+
+
+def test_a_foreign_value_under_its_key_is_named_in_the_error(client: fakeredis.FakeRedis) -> None:
+    client.set(NAMES.BROKER_LEASES, "something else")
+    with pytest.raises(redis.ResponseError, match="PAPER_BROKER_LEASES"):
+        LeaseStore(client, NAMES).load()

@@ -184,16 +184,6 @@ def test_a_refill_repeats_nothing_that_was_published_though_the_journal_has_forg
     assert kinds(desk.take(refill(desk.asked[0], 1, 2, 3))) == ["GapMessage", 3]
 
 
-def test_busy_tickers_are_remembered_for_seconds_and_not_for_ever() -> None:
-    desk = Desk()
-    desk.trades(*range(1_000))
-    assert desk.trades(1) == [], "within the same two seconds nothing is forgotten"
-    for begin in range(1_000, 2_000, 100):
-        desk.now_s += 3
-        desk.trades(*range(begin, begin + 100))
-    assert kinds(desk.trades(1)) == [1]
-
-
 def test_the_interruption_of_a_ticker_that_alpaca_follows_again_waits_for_the_producers() -> None:
     """It lost its place at a reconnect; its gap comes between acknowledgement and restart."""
     desk = Desk()

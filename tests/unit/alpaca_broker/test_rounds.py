@@ -64,7 +64,11 @@ class FakeConductor:
 
 class FakeAssets:
     def __init__(self) -> None:
-        self.reasons = {"NOSUCH": "unknown_ticker", "OPTION": "unsupported_asset_class"}
+        self.reasons = {
+            "NOSUCH": "unknown_ticker",
+            "OPTION": "unsupported_asset_class",
+            "BTCUSD": "unsupported_asset_class",
+        }
         self.error: Exception | None = None
         self.asked: list[list[str]] = []
 
@@ -74,6 +78,9 @@ class FakeAssets:
         if self.error is not None:
             raise self.error
         return {t: self.reasons[t] for t in asked if t in self.reasons}
+
+    def meant(self, ticker: str) -> str | None:
+        return {"BTCUSD": "BTC/USD"}.get(ticker)
 
 
 class Desk:
@@ -214,6 +221,12 @@ def test_tickers_that_alpaca_does_not_know_are_told_apart(desk: Desk) -> None:
     assert outcomes(replies) == ["unknown_ticker", "unsupported_asset_class", "accepted"]
     assert desk.conductor.calls == [("subscribe", {"AAPL": TRADES})]
     assert desk.stored() == {("AAPL", "a")}
+
+
+def test_a_pair_without_its_slash_is_answered_with_what_was_meant(desk: Desk) -> None:
+    pair, other = desk.ask(subscribe("BTCUSD"), subscribe("OPTION"))
+    assert pair.detail == "BTCUSD is neither a stock nor a crypto pair: did you mean BTC/USD?"
+    assert other.detail == "OPTION is neither a stock nor a crypto pair"
 
 
 @pytest.mark.parametrize("error", [RestUnavailable("away"), RestRefused("no")])
