@@ -113,6 +113,11 @@ class BusNames:
         """Up to which moment the orders were compared with Alpaca's own list."""
         return f"{self.prefix}BROKER_RECONCILED"
 
+    @property
+    def BROKER_REPLAY(self) -> str:  # noqa: N802
+        """Says that this bus carries what was recorded, and from where."""
+        return f"{self.prefix}BROKER_REPLAY"
+
     def get_ticker_channel(self, ticker: str) -> str:
         """`get_ticker_channel("aapl") == "TICKER_UPDATES_AAPL"`.
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import hiredis
+import redis
 
 if TYPE_CHECKING:
     from .messages import RegistrationReply
@@ -43,7 +47,7 @@ class RedisUnavailable(BusError):
 
     def __init__(self, address: str, cause: BaseException | str) -> None:
         self.address, self.cause = address, cause
-        super().__init__(f"Redis at {address} is not available: {cause}")
+        super().__init__(f"Redis at {address} is not available: {_plain(cause)}")
 
 
 class RedisUnsuitable(BusError):
@@ -118,3 +122,19 @@ class RegistrationRejected(BusError):
 def _rejection(reply: RegistrationReply) -> str:
     detail = f": {reply.detail}" if reply.detail else ""
     return f"{reply.ticker} is not followed, {reply.reason}{detail}"
+
+
+def _plain(cause: BaseException | str) -> str:
+    """What happened, in words. Which errno a library met on the way helps nobody."""
+    met: BaseException | str | None = cause
+    while isinstance(met, BaseException):
+        for kind, words in (
+            (ConnectionRefusedError, "nobody listens there"),
+            (socket.gaierror, "no address is known for that name"),
+            (TimeoutError, "no answer in time"),
+            ((hiredis.ProtocolError, redis.InvalidResponse), "who answers there is no Redis"),
+        ):
+            if isinstance(met, kind):
+                return words
+        met = met.__cause__ or (None if met.__suppress_context__ else met.__context__)
+    return str(cause).rstrip(".")

@@ -8,6 +8,7 @@ connection for seconds. Here a waiter stands in a doorway that the next one has 
 from __future__ import annotations
 
 import threading
+import time
 from types import TracebackType
 
 
@@ -25,10 +26,12 @@ class FairLock:
         if self._owner == me:
             self._depth += 1
             return True
+        began = time.monotonic()
         if not self._doorway.acquire(timeout=timeout):
             return False
         try:
-            taken = self._lock.acquire(timeout=timeout)
+            left = timeout if timeout < 0 else max(0.0, timeout - (time.monotonic() - began))
+            taken = self._lock.acquire(timeout=left)
         finally:
             self._doorway.release()
         if taken:
