@@ -23,7 +23,7 @@ from ..utils.orders import Order, belongs_to
 from ..utils.redis.messages import OrderMessage
 from ..utils.submission import Stage, Submission, SubmissionPolicy
 from ..utils.submitter import Submitter
-from ..utils.waits import RequestBudget
+from .budget import Budget
 from .config import ExecutorConfig
 from .event_outlet import EventBus, EventOutlet
 from .log import ExecutorLog
@@ -34,22 +34,6 @@ if TYPE_CHECKING:
     from alpaca.trading.client import TradingClient
 
 CLOSE_TIMEOUT_S: Final = 5.0
-
-
-class Budget(RequestBudget):
-    """The executor's requests within a minute, counted by both of its threads."""
-
-    def __init__(self, per_minute: int) -> None:
-        super().__init__(per_minute)
-        self._lock = threading.Lock()
-
-    def room(self, now: float) -> int:
-        with self._lock:
-            return super().room(now)
-
-    def spend(self, now: float) -> None:
-        with self._lock:
-            super().spend(now)
 
 
 class OrderExecutor:
@@ -146,8 +130,9 @@ class OrderExecutor:
         """
         self.start()
         client_order_id = self.order_id(terms.symbol, name)
-        submission = self._submitter.submit(terms, client_order_id)
-        return self._outcome(terms.symbol, submission)
+        with self._watch.sending():
+            submission = self._submitter.submit(terms, client_order_id)
+            return self._outcome(terms.symbol, submission)
 
     def replace(self, order_id: str, terms: ReplaceTerms, name: str | None = None) -> OrderOutcome:
         """Ask for other terms of a working order of ours. The outcome is the new order's: Alpaca's
@@ -158,8 +143,9 @@ class OrderExecutor:
         """
         self.start()
         symbol = self._symbol_of(order_id)
-        submission = self._submitter.replace(order_id, terms, self.order_id(symbol, name))
-        return self._outcome(symbol, submission)
+        with self._watch.sending():
+            submission = self._submitter.replace(order_id, terms, self.order_id(symbol, name))
+            return self._outcome(symbol, submission)
 
     def cancel(self, order_id: str) -> Answer:
         """Ask the venue to cancel. `Accepted` is no promise either: a fill may be quicker."""
@@ -179,7 +165,7 @@ class OrderExecutor:
         Raises:
             CallFailed: Alpaca does not say what works.
         """
-        listed = self._submitter.calls.open_orders(symbol)
+        listed = self._submitter.ask(lambda calls: calls.open_orders(symbol))
         own = [
             str(order["id"])
             for order in listed
@@ -239,7 +225,7 @@ class OrderExecutor:
         Raises:
             CallFailed: Alpaca does not say.
         """
-        found = self._submitter.calls.position(symbol)
+        found = self._submitter.ask(lambda calls: calls.position(symbol))
         if found is None:
             return Decimal(0)
         qty = abs(decimal_or_none(found.get("qty")) or Decimal(0))

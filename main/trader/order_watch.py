@@ -10,24 +10,26 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from ..utils.answers import Found, OrderData
 from ..utils.order_calls import CallFailed, OrderCalls, TooManyOrders
-from ..utils.orders import Order, OrderTracker
-from ..utils.redis.messages import OrderMessage, now_rfc3339, parse_rfc3339, rfc3339
+from ..utils.orders import ENDED, Order, OrderTracker
+from ..utils.redis.messages import OrderMessage, now_rfc3339, rfc3339
 from ..utils.submission import Stage, Submission
 from ..utils.tracebacks import plain_traceback
 from ..utils.waits import RequestBudget
 from .event_outlet import Happening, NotPlaced
 from .log import ExecutorLog
-from .witness import messages_of, told_all
+from .open_orders import OpenOrders
 
 FIRST_POLL_S: Final = 0.1
-OVERLAP_NS: Final = 60_000_000_000  # an execution may be listed a while after it happened
 _GROWTH: Final = 1.6
 _RESERVE: Final = 4  # requests that a look leaves to orders
+_MOST_HELD_BACK: Final = 10  # looks
+_LATE_ANSWER_S: Final = 2.0
 
 Tell = Callable[[Sequence[Happening]], None]
 
@@ -55,11 +57,10 @@ class OrderWatch:
         self._changed = threading.Condition()
         self._inbox: queue.SimpleQueue[OrderData | OrderMessage | None] = queue.SimpleQueue()
         self._unresolved: dict[str, tuple[str, Submission]] = {}  # by client_order_id: symbol, …
-        # By order id, until everything of it is told: its executions so far, by their own id.
-        self._open: dict[str, dict[str, OrderData]] = {}
-        self._births: dict[str, OrderData] = {}  # as Alpaca first showed them, with their legs
+        self._open = OpenOrders()
+        self._sending: set[object] = set()
+        self._held_back = 0
         self._account: tuple[str, bool] | None = None
-        self._since_ns: int | None = None
         self._interval_s = FIRST_POLL_S
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
@@ -78,6 +79,19 @@ class OrderWatch:
                 self._tracker.absorb(order)
             self._changed.notify_all()
         self._inbox.put(order)
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """An order is being sent: what is told meanwhile waits for its answer."""
+        token = object()
+        with self._changed:
+            self._sending.add(token)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._sending.discard(token)
+                self._changed.notify_all()
 
     def watch(self, symbol: str, submission: Submission) -> None:
         """One whose fate nobody told: it is looked up until somebody does."""
@@ -148,12 +162,18 @@ class OrderWatch:
         busy = bool(self._open or self._unresolved)
         try:
             timeout_s = self._interval_s if busy else None
-            item = self._inbox.get(block=not self._stopping, timeout=timeout_s)
-            while True:
-                self._note(item)
-                item = self._inbox.get_nowait()
+            self._note(self._inbox.get(block=not self._stopping, timeout=timeout_s))
         except queue.Empty:
             self._interval_s = min(self._poll_s, self._interval_s * _GROWTH)
+            return
+        self._drain()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._note(self._inbox.get_nowait())
+            except queue.Empty:
+                return
 
     def _note(self, item: OrderData | OrderMessage | None) -> None:
         if item is None:
@@ -163,15 +183,11 @@ class OrderWatch:
             self._tell_all([item])
             item = item.order_data
         order_id, legs = item.get("id"), item.get("legs")
-        if isinstance(order_id, str):
-            self._births.setdefault(order_id, item)
-            self._also(order_id)
-        for leg in legs if isinstance(legs, list) else ():
-            self._also(str(leg.get("id")))
-
-    def _also(self, order_id: str) -> None:
         with self._changed:
-            self._open.setdefault(order_id, {})
+            if isinstance(order_id, str):
+                self._open.watch(order_id, item)
+            for leg in legs if isinstance(legs, list) else ():
+                self._open.watch(str(leg.get("id")))
 
     def _look(self, *, force: bool = False) -> None:
         """Ask for everything that is not told to its end."""
@@ -181,17 +197,23 @@ class OrderWatch:
         self._resolve()
         if not self._open:
             return
-        orders = self._ask_orders()
-        if any(not self._told_all(order) for order in orders):
-            self._ask_fills(orders)
-        for order in orders:
-            self._tell_order(order)
+        orders = self._ask_orders(self._open.ids())
+        incomplete = self._incomplete(orders)
+        if incomplete:
+            late = self._ask_fills(incomplete)
+            incomplete = self._incomplete(orders)
+            orders += late
+        self._note_truth(orders)
+        # An execution that is not listed yet may come before those that are. Not for ever.
+        self._held_back = self._held_back + 1 if incomplete else 0
+        if not incomplete or force or self._held_back > _MOST_HELD_BACK:
+            self._tell_orders(orders)
 
-    def _ask_orders(self) -> list[OrderData]:
+    def _ask_orders(self, order_ids: list[str]) -> list[OrderData]:
         """The watched orders as they are now: one list, and one by one those that ended."""
         listed = {str(each["id"]): each for each in self._calls.open_orders()}
         found = []
-        for order_id in list(self._open):
+        for order_id in order_ids:
             answer = None if order_id in listed else self._calls.get(order_id)
             if answer is None:
                 found.append(listed[order_id])
@@ -199,37 +221,52 @@ class OrderWatch:
                 found.append(answer.order_data)
         return found
 
-    def _ask_fills(self, orders: list[OrderData]) -> None:
-        """The account's executions since the last ones that we saw. By Alpaca's clock, not ours."""
-        if self._since_ns is None:
-            self._since_ns = min(map(born_ns, orders)) - OVERLAP_NS
-        for fill in self._calls.fills(rfc3339(max(0, self._since_ns))):
-            known = self._open.get(str(fill.get("order_id")))
-            if known is not None:
-                known[str(fill.get("id"))] = fill
-            self._since_ns = max(self._since_ns, _moment_ns(fill, "transaction_time") - OVERLAP_NS)
+    def _ask_fills(self, incomplete: list[OrderData]) -> list[OrderData]:
+        """The executions that are missing. Returns orders that they belong to, and that were still
+        being sent when the others were asked for: theirs may have come first."""
+        known = set(self._open.ids())
+        fills = self._calls.fills(rfc3339(self._open.ask_since_ns(incomplete)))
+        self._wait_for_answers()
+        self._drain()
+        for fill in fills:
+            self._open.add_fill(fill)
+        filled = {str(fill.get("order_id")) for fill in fills}
+        late = [each for each in self._open.ids() if each in filled - known]
+        return self._ask_orders(late) if late else []
 
-    def _told_all(self, order: OrderData) -> bool:
-        return told_all(order, self._open.get(str(order["id"]), {}).values())
+    def _wait_for_answers(self) -> None:
+        """Until every order that is being sent now has its answer, or for a moment."""
+        with self._changed:
+            sending = set(self._sending)
+            self._changed.wait_for(lambda: not sending & self._sending, _LATE_ANSWER_S)
 
-    def _tell_order(self, order: OrderData) -> None:
-        """Tell what is known of one order; it is watched until all of it is."""
+    def _incomplete(self, orders: list[OrderData]) -> list[OrderData]:
+        return [order for order in orders if not self._open.knows_all(order)]
+
+    def _note_truth(self, orders: list[OrderData]) -> None:
+        """What the caller may ask is true at once, whatever is still to be told."""
+        with self._changed:
+            for order in orders:
+                self._tracker.absorb(order)
+            self._changed.notify_all()
+
+    def _tell_orders(self, orders: list[OrderData]) -> None:
+        """Tell what is known; an order is watched until all of it is."""
         account_id, paper = self._account_of()
-        order_id = str(order["id"])
-        fills = self._open.get(order_id, {})
-        messages = messages_of(order, fills.values(), account_id, paper=paper)
-        if (birth := self._births.pop(order_id, None)) is not None:
-            messages = messages_of(birth, [], account_id, paper=paper)[:1] + messages[1:]
+        messages = self._open.messages(orders, account_id, paper=paper)
         self._tell_all(messages)
         with self._changed:
             for message in messages:
                 self._tracker.apply(message)
-            truth = self._tracker.order(order_id)
-            if truth is not None and truth.ended and self._told_all(order):
-                self._open.pop(order_id, None)
-                if order.get("replaced_by"):  # by us, or by hand: its fills are the chain's
-                    self._open.setdefault(str(order["replaced_by"]), {})
+            for order in orders:
+                if str(order.get("status")) in ENDED and self._open.knows_all(order):
+                    self._end(order)
             self._changed.notify_all()
+
+    def _end(self, order: OrderData) -> None:
+        self._open.forget(str(order["id"]))
+        if order.get("replaced_by"):  # by us, or by hand: its fills are the chain's
+            self._open.watch(str(order["replaced_by"]))
 
     def _resolve(self) -> None:
         for name, (symbol, submission) in list(self._unresolved.items()):
@@ -271,15 +308,3 @@ class OrderWatch:
     def _tell_all(self, happenings: Sequence[Happening]) -> None:
         if self._tell is not None:
             self._tell(happenings)
-
-
-def born_ns(order: OrderData) -> int:
-    return _moment_ns(order, "created_at") or _moment_ns(order, "submitted_at")
-
-
-def _moment_ns(answer: OrderData, name: str) -> int:
-    """A moment of Alpaca's, Unix ns; 0 where it does not say."""
-    try:
-        return parse_rfc3339(str(answer.get(name)))
-    except ValueError:
-        return 0

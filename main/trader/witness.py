@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from ..utils.answers import OrderData
-from ..utils.decimals import decimal_or_none
+from ..utils.decimals import decimal_or_none, plain
 from ..utils.redis.messages import OrderMessage, now_rfc3339, parse_rfc3339, rfc3339
 
 _ENDS: Final = {
@@ -24,8 +24,11 @@ def messages_of(
     """The order as it was born, its executions, and its end; oldest first.
 
     `fills` are the order's activities. Its end is not told before all its executions are, for they
-    may be listed a moment later than the order says that they were.
+    may be listed a moment later than the order says that they were. Asked for after the order, they
+    may also say more than it does.
     """
+    fills = sorted(fills, key=_place)
+    filled = {"filled_qty": plain(max(_filled(order), _total(fills)))}
 
     def message(
         event: str, timestamp: object, update: dict[str, object] | None = None
@@ -34,14 +37,13 @@ def messages_of(
             symbol=str(order.get("symbol") or ""),
             timestamp=_moment(timestamp),
             event=event,
-            order_data=dict(order),
+            order_data={**order, **filled},
             update=update or {},
             account_id=account_id,
             paper=paper,
             source="reconcile",
         )
 
-    fills = sorted(fills, key=_place)
     found = [message("new", order.get("submitted_at") or order.get("created_at"))]
     for fill in fills:
         moment = fill.get("transaction_time")
@@ -56,8 +58,15 @@ def messages_of(
 
 def told_all(order: OrderData, fills: Iterable[OrderData]) -> bool:
     """Whether the executions add up to what the order says was filled."""
-    told = sum((decimal_or_none(fill.get("qty")) or Decimal(0) for fill in fills), Decimal(0))
-    return told >= (decimal_or_none(order.get("filled_qty")) or Decimal(0))
+    return _total(fills) >= _filled(order)
+
+
+def _total(fills: Iterable[OrderData]) -> Decimal:
+    return sum((decimal_or_none(fill.get("qty")) or Decimal(0) for fill in fills), Decimal(0))
+
+
+def _filled(order: OrderData) -> Decimal:
+    return decimal_or_none(order.get("filled_qty")) or Decimal(0)
 
 
 def _place(fill: Mapping[str, Any]) -> Decimal:

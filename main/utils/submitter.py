@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -22,6 +22,7 @@ from .submission import Done, LookUp, Send, Stage, Submission, SubmissionPolicy,
 from .waits import RequestBudget
 
 log: Final = structlog.get_logger("tickerbus.orders")
+T = TypeVar("T")
 
 
 class Submitter:
@@ -79,10 +80,22 @@ class Submitter:
 
     def cancel(self, order_id: str) -> Answer:
         """Ask the venue to cancel; a lost answer is asked again, for to cancel twice is harmless.
+        No budget holds a cancel back.
 
         The answer is `Accepted`, `Refused` (it ended already, most often), or still `Lost`.
         """
-        return self._persist(order_id, lambda: self.calls.cancel(order_id))
+        return self._persist(order_id, lambda: self.calls.cancel(order_id), held_back=False)
+
+    def ask(self, question: Callable[[OrderCalls], T]) -> T:
+        """A question that needs its answer, in its turn.
+
+        Raises:
+            CallFailed: no answer.
+        """
+        self._wait_for_budget()
+        with self._lock:
+            self._spend()
+            return question(self.calls)
 
     def get(self, order_id: str) -> Answer:
         """Alpaca's truth about an order, asked again while the answer is lost."""
@@ -134,11 +147,12 @@ class Submitter:
                 answer=getattr(answer, "reason", type(answer).__name__),
             )
 
-    def _persist(self, key: str, call: Callable[[], Answer]) -> Answer:
+    def _persist(self, key: str, call: Callable[[], Answer], *, held_back: bool = True) -> Answer:
         """Ask until there is an answer, or the policy's patience is over."""
         deadline = self._clock() + self.policy.patience_s
         while True:
-            self._wait_for_budget()
+            if held_back:
+                self._wait_for_budget()
             with self._lock:
                 answer, now = self._ask(call), self._clock()
                 until = self._again_at(key, answer, now)
@@ -158,9 +172,12 @@ class Submitter:
         return now + self.holds.refuse(key, rule, now, told_s)
 
     def _ask(self, call: Callable[[], Answer]) -> Answer:
+        self._spend()
+        return call()
+
+    def _spend(self) -> None:
         if self._budget is not None:
             self._budget.spend(self._clock())
-        return call()
 
     def _wait_for_budget(self) -> None:
         while self._budget is not None and self._budget.room(self._clock()) <= 0:

@@ -44,3 +44,14 @@ def test_the_end_waits_for_executions_that_are_not_listed_yet() -> None:
     """Alpaca may list them a moment after the order says that they were."""
     messages = messages_of(ORDER, [fill("4", "4")], "account", paper=True)
     assert [each.event for each in messages] == ["new", "partial_fill"]
+
+
+def test_executions_that_are_newer_than_the_order_are_told_all_the_same() -> None:
+    """They were asked for after it; and no message says less than they do."""
+    messages = messages_of(
+        ORDER | {"status": "new", "filled_qty": "4"},
+        [fill("4", "4"), fill("6", "2")],
+        "account",
+        paper=True,
+    )
+    assert [each.order_data["filled_qty"] for each in messages] == ["6", "6", "6"]
