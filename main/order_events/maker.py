@@ -199,7 +199,7 @@ class _Told:
         total = cumulative_of(self._message)
         cumulative = total if total is not None else record.filled + qty
         place = _normal(cumulative)
-        if record.knows(place, execution_id) or self._exceeds(qty, execution_id):
+        if record.knows(place, execution_id) or self._exceeds(qty, total, execution_id):
             return
         twin = place in record.told
         if twin:
@@ -213,10 +213,11 @@ class _Told:
         yield self._executed(trade_id, qty, price)
         yield from self._positions(trade_id, qty, price)
 
-    def _exceeds(self, qty: Decimal, execution_id: str) -> bool:
+    def _exceeds(self, qty: Decimal, total: Decimal | None, execution_id: str) -> bool:
         """Whether REST tells what the stream told at another place: more than was ever filled."""
         filled = decimal_or_none(self._order.get("filled_qty"))
-        return not execution_id and filled is not None and self._record.filled + qty > filled
+        most = max((each for each in (filled, total) if each is not None), default=None)
+        return not execution_id and most is not None and self._record.filled + qty > most
 
     def _fill_event(
         self,

@@ -216,8 +216,9 @@ class RedisEventBus:
     # -- subscribing
 
     def subscribe(self, symbol: str, event_type: TradeEventType | str, handler: Handler) -> None:
-        """Give `handler` every event of one type of one symbol, from now on. It is called by the
-        thread that called `listen`. Events that made no legal move do not come here.
+        """Give `handler` every event of one type of one symbol, from now on (a handler that
+        subscribes: from after the event that it has in hand). It is called by the thread that
+        called `listen`. Events that made no legal move do not come here.
 
         Raises:
             InvalidTradeEvent: no such type, or no symbol.
@@ -240,7 +241,7 @@ class RedisEventBus:
         if not callable(handler):
             raise InvalidTradeEvent("handler", f"must be callable, not {handler!r:.60}")
         self._must_be_open()
-        since = self._queries.log_ends()[1]
+        since = self._listener.at or self._queries.log_ends()[1]
         self._listener.add(Subscription(symbol=symbol, kind=kind, handler=handler, since=since))
 
     def unsubscribe(

@@ -55,6 +55,8 @@ class Listener:
         self._confirmed: set[str] = set()
         self._stopped = self._running = False
         self._position: LogId = BEFORE_ALL  # up to here everybody who is served was served
+        self._thread_id: int | None = None  # of the listening thread
+        self._at: LogId | None = None  # of the event that a handler has in hand
         self._pinged_at: float | None = None
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -92,8 +94,9 @@ class Listener:
         self._wake_reader.close()
 
     @property
-    def is_running(self) -> bool:
-        return self._running
+    def at(self) -> LogId | None:
+        """The place of the event in hand, when a handler asks; None for everybody else."""
+        return self._at if threading.get_ident() == self._thread_id else None
 
     def _serves_all(self) -> bool:
         return self._running and all(
@@ -115,7 +118,7 @@ class Listener:
             NotPermitted: this user may not subscribe to a channel.
         """
         delays = backoff_delays()
-        self._running = True
+        self._running, self._thread_id = True, threading.get_ident()
         try:
             while not self._stopped:
                 try:
@@ -130,7 +133,7 @@ class Listener:
                 else:
                     delays = backoff_delays()
         finally:
-            self._running = False
+            self._running, self._thread_id = False, None
 
     def _pause(self, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
@@ -233,15 +236,17 @@ class Listener:
     def _dispatch(self, event: TradeEvent, place: LogId) -> None:
         for each in self._subscriptions:
             if each.served and place > each.since and each.wants(event):
-                self._hand(each, event)
+                self._hand(each, event, place)
 
-    def _hand(self, subscription: Subscription, event: TradeEvent) -> None:
+    def _hand(self, subscription: Subscription, event: TradeEvent, place: LogId) -> None:
+        self._at = place
         try:
             subscription.handler(event)
         except Exception as error:  # the user's code: the other handlers go on
             name = name_of(subscription.handler)
             log.error("trade_events.handler_failed", handler=name, error=repr(error))
             self._failures.keep_handlers(event, name, error)
+        self._at = None
         self._counters["delivered"] += 1
 
     # -- the log
@@ -272,7 +277,7 @@ class Listener:
             for event in self._queries.after(log_id_text(each.since)):
                 each.since = parse_log_id(event.log_id or "")
                 if each.wants(event):
-                    self._hand(each, event)
+                    self._hand(each, event, each.since)
                 if self._stopped:
                     return
             each.served = True

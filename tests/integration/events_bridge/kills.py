@@ -64,8 +64,13 @@ class Stage:
         self.calls = OrderCalls.connect(self.sim.url, "local", "local-secret", timeout_s=30)
         self._stack.callback(self.calls.close)
         broker = self._child("broker", "broker")
-        wait_until(self.sim.connections, 30, "the broker is connected")
         self._stack.callback(lambda: broker.stop(10))
+        wait_until(
+            lambda: self.sim.connections() or broker.exit_code is not None,
+            60,
+            "the broker is connected",
+        )
+        assert broker.exit_code is None, broker.obituary()
         return self
 
     def __exit__(self, *error: Any) -> None:
