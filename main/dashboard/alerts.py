@@ -91,9 +91,10 @@ def _tickers(states: Mapping[str, int], world: World) -> Iterable[Alert]:
         return
     mute, lagging = states.get("MUTE", 0), states.get("LAGGING", 0)
     if mute:
+        do, them = ("do", "them") if mute > 1 else ("does", "it")
         yield _bad(
-            f"{words.count(mute, 'ticker')} should trade and {'do' if mute > 1 else 'does'} not",
-            "The broker asks Alpaca for them again by itself.",
+            f"{words.count(mute, 'ticker')} should trade and {do} not",
+            f"The broker asks Alpaca for {them} again by itself.",
         )
     if lagging:
         yield Alert(

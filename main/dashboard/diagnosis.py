@@ -17,7 +17,7 @@ from ..utils.redis.messages import BrokerStatus
 from . import words
 from .market import Market
 
-SILENT_AFTER_S: Final = 2.5  # a heartbeat comes every second
+SILENT_AFTER_S: Final = 2.0  # a heartbeat comes every second
 FRESH_S: Final = 30.0  # as the broker: a ticker without a message for so long is QUIET
 LATE_S: Final = 5.0
 OFF: Final = "OFF"  # nobody follows it: neither a fault nor a state of the broker's
@@ -212,7 +212,8 @@ def _hours(facts: Facts, world: World) -> Check:
     when = f" for {words.duration(until)}" if until and until > 0 else ""
     if market.is_open:
         return Check(name="Market", ok=True, words=f"open{when}, {market.source}")
-    if _is_fresh(facts, world):
+    # The broker calls a ticker mute or late only while it should trade.
+    if _is_fresh(facts, world) or ticker_state(facts, world) in ("MUTE", "LAGGING"):
         return Check(name="Market", ok=True, words=f"closed, but it trades ({market.source})")
     return Check(
         name="Market",

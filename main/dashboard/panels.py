@@ -6,6 +6,7 @@ is made of has changed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from . import words
 from .board import Board
@@ -34,6 +35,7 @@ PAGES: Final = (
     ("gaps", "/gaps", "Gaps"),
     ("health", "/health", "Health"),
 )
+_QUOTED: Final = re.compile(r"`([^`]*)`")
 ALWAYS: Final = ("head", "alerts")
 PANELS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "tickers": (*ALWAYS, "states", "budget", "orders-short", "gaps-short"),
@@ -65,6 +67,7 @@ def environment() -> jinja2.Environment:
     )
     templates.filters |= {
         "clock": words.clock,
+        "code": _code,
         "duration": words.duration,
         "iso": _iso,
         "lag": words.lag,
@@ -78,6 +81,11 @@ def environment() -> jinja2.Environment:
 
 def ticker_path(symbol: str) -> str:
     return f"/ticker/{quote(symbol, safe='/')}"
+
+
+def _code(text: str) -> Markup:
+    """What stands between `backticks` as code; all of it escaped."""
+    return Markup(_QUOTED.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def _iso(seconds: float) -> str:

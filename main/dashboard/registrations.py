@@ -47,7 +47,8 @@ class Client:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The symbols of the plan. `limit` 0 means that there is none; crypto counts apart."""
+    """The symbols of the plan; crypto counts apart. `limit` 0 means that there is none. `source`
+    says where it is known from, if not from the broker."""
 
     used: int
     limit: int
@@ -59,7 +60,7 @@ class Budget:
 
     @property
     def words(self) -> str:
-        return f"{self.used:,} of {self.limit:,}" if self.limit else f"{self.used:,}, no limit"
+        return f"{self.used:,} of {self.limit:,}" if self.limit else f"{self.used:,}"
 
 
 def by_client(holders: Iterable[Holder]) -> list[Client]:
@@ -97,6 +98,6 @@ def count_holders(holders: Iterable[Holder]) -> dict[str, int]:
 
 def budget(counts: Mapping[str, int], limit: int, by_broker: bool) -> Budget:
     """What is held of stocks: the plan's limit is for them."""
-    source = "as the broker says" if by_broker else "by ALPACA_SYMBOL_LIMIT here"
+    source = "" if by_broker else "by ALPACA_SYMBOL_LIMIT here"
     used = sum(not is_crypto(ticker) for ticker in counts)
     return Budget(used=used, limit=limit, source=source)

@@ -39,7 +39,7 @@ const blank = document.createElement('template');
 blank.innerHTML = '<tr><th scope="row" class="c-symbol"><a></a></th><td class="c-last num"></td>'
   + '<td class="c-spark"><svg viewBox="0 0 96 24" width="96" height="24" aria-hidden="true"><polyline points=""/></svg><span class="num"></span></td>'
   + '<td class="c-rate num"></td><td class="c-lag num"></td><td class="c-age num"></td><td class="c-held num"></td>'
-  + '<td class="c-state"><span class="badge"></span><span class="why"></span></td></tr>';
+  + '<td class="c-state"><div><span class="badge"></span><span class="why"></span></div></td></tr>';
 
 function newRow(symbol) {
   const tr = blank.content.firstElementChild.cloneNode(true);

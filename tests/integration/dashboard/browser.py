@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,11 +72,14 @@ class Tab:
 
     def wait_for(self, expression: str, what: str = "") -> Any:
         """Until a JavaScript expression is true; its value."""
-        try:
-            return self.page.wait_for_function(expression, timeout=PATIENCE_MS).json_value()
-        except Exception as error:
-            self.keep("failed")
-            raise AssertionError(f"{what or expression}: {error}") from None
+        # Not playwright's own waiting: it evaluates within the page, whose policy forbids that.
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not (value := self.page.evaluate(expression)):
+            if time.monotonic() > deadline:
+                self.keep("failed")
+                raise AssertionError(f"{what or expression}; the page: {self.complaints}")
+            self.page.wait_for_timeout(30)
+        return value
 
     def cell(self, symbol: str, name: str) -> str:
         """The text of a ticker's cell in the table."""
@@ -85,13 +89,15 @@ class Tab:
         """A screenshot, to be looked at."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         safe = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-        self.page.screenshot(path=SCREENSHOTS / f"{safe}.png", full_page=whole)
+        # Written here: playwright would start a thread for it, and keep it.
+        (SCREENSHOTS / f"{safe}.png").write_bytes(self.page.screenshot(full_page=whole))
 
-    def barriers(self) -> list[str]:
+    def barriers(self, **options: Any) -> list[str]:
         """What axe-core finds that keeps people out, each with where it is."""
         # Through the debugger's door: the page's own policy forbids what is not its own.
         self.page.evaluate(AXE.read_text("utf-8"))
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        given = {"resultTypes": ["violations"]} | options
+        found = self.page.evaluate("(options) => axe.run(document, options)", given)
         return [
             f"{fault['id']} ({fault['impact']}): {node['target']} {node['failureSummary']}"
             for fault in found["violations"]

@@ -18,7 +18,10 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 import redis
+from playwright.sync_api import Browser
 
+from main.dashboard.config import DashboardConfig
+from main.dashboard.server import DashboardServer
 from main.embedded_valkey import EmbeddedValkey
 from main.settings import Settings
 from main.utils.redis.config import RedisConfig
@@ -26,6 +29,8 @@ from main.utils.redis.constants import BusNames
 from main.utils.redis.messages import encode
 from tests.conftest import wait_for
 from tests.integration.cli.conftest import free_port
+
+from .browser import open_browser
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 30.0
@@ -80,10 +85,15 @@ class Answer(NamedTuple):
 class Site:
     """A running page, and a plain HTTP client with a cookie, as a browser without scripts is."""
 
-    def __init__(self, port: int, program: Program) -> None:
-        self.port, self.program = port, program
+    def __init__(self, port: int, program: Program | None = None) -> None:
+        self.port, self._program = port, program
         self.url = f"http://127.0.0.1:{port}"
         self.cookie = ""
+
+    @property
+    def program(self) -> Program:
+        assert self._program is not None, "it runs in this process"
+        return self._program
 
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
@@ -194,6 +204,25 @@ def running_page(
 def site(running_page: Site, redis_config: RedisConfig) -> Site:
     """A new visitor of the page; Redis is empty again."""
     return Site(running_page.port, running_page.program)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as running:
+        yield running
+
+
+@pytest.fixture
+def own_page(redis_config: RedisConfig) -> Iterator[Site]:
+    """A page of its own: what it has seen of other tests' tickers would stay on it for a while.
+
+    It runs in this process, which is quicker to start than another.
+    """
+    port = free_port()
+    server = DashboardServer(DashboardConfig(redis=redis_config, client_id="page@test", port=port))
+    server.start()
+    yield Site(port)
+    server.stop()
 
 
 @pytest.fixture
