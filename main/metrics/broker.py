@@ -142,7 +142,6 @@ COUNTED: Final = (
         sources={
             "folded_messages": "fold_to_last",
             "repeats_dropped": "repeat",
-            "twins_dropped": "refilled_already",
             "order_repeats_dropped": "order_repeat",
             "dropped_after_unsubscribe": "unsubscribed",
             "early_overflow": "not_followed_yet",
@@ -166,6 +165,11 @@ COUNTED: Final = (
         says="Comparisons of the order stream with REST.",
         label="result",
         sources={"reconciliations": "done", "reconciliations_failed": "failed"},
+    ),
+    Counted(
+        name="executions_never_listed",
+        says="Fills that an order tells of and REST's list of executions never had.",
+        sources={"executions_never_listed": ""},
     ),
     Counted(
         name="order_record_failures",
