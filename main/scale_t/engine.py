@@ -305,7 +305,8 @@ class Engine:
         if now >= self._save_at:
             self._save_at = now + SAVE_S
             self.save()
-        self._send_all(now, self._room(now))
+        if self.ladder.holds.account.over(now):
+            self._send_all(now, self._desk.room, self._room(now))
 
     def _follow_price(self, now: float) -> None:
         price = self.prices.take()
@@ -352,12 +353,13 @@ class Engine:
         self.ladder.entry_gate = gate if in_hours else Gate.TAKE_BACK
 
     def _room(self, now: float) -> int:
+        """For entries and questions: the budget's. Cancels and exits always work."""
         if not self.ladder.holds.account.over(now):
             return 0  # Alpaca said 429
         return min(self._desk.room, self.parts.budget.room(now))
 
-    def _send_all(self, now: float, room: int) -> None:
-        for intent in self.ladder.decide(now, room):
+    def _send_all(self, now: float, room: int, entry_room: int | None = None) -> None:
+        for intent in self.ladder.decide(now, room, entry_room):
             log.info("scale_t.request", kind=type(intent).__name__, order=intent.client_order_id)
             self._submit(intent, now)
 

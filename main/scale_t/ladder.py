@@ -72,7 +72,7 @@ class Ladder(OrderFates):
         is_long = self.terms.side is Side.LONG
         self.start_price = grid.floor(start_price) if is_long else grid.ceil(start_price)
         self.rungs = build_rungs(self.terms, self.start_price, self.ratio)
-        self._place_existing()
+        self.place_existing()
 
     def rescale(self, ratio: Decimal) -> None:
         """A split of `ratio` new for one old: quantities times, prices divided by it."""
@@ -85,7 +85,7 @@ class Ladder(OrderFates):
         self.adopted = {component: qty * ratio for component, qty in self.adopted.items()}
         if self.start_price is not None:
             self.rungs = build_rungs(self.terms, self.start_price, self.ratio)
-            self._place_existing()
+            self.place_existing()
 
     def stop(self, cancel_entries: bool, reason: str = "stopped") -> None:
         """From here on nothing is placed. Profit orders keep working."""
@@ -109,12 +109,15 @@ class Ladder(OrderFates):
 
     # -- out
 
-    def decide(self, now: float, room: int) -> list[Intent]:
-        """What to do now, most urgent first, at most `room` requests. What is returned counts as
-        asked for; what found no room is wanted again the next time."""
+    def decide(self, now: float, room: int, entry_room: int | None = None) -> list[Intent]:
+        """What to do now, most urgent first, at most `room` requests, and no entry beyond the
+        `entry_room` first ones: a budget that is spent holds back entries, never an exit. What is
+        returned counts as asked for; what found no room is wanted again the next time."""
         self._re_anchor()
         intents: list[Intent] = []
         for wanted in (self._cancels, self._exits, self._look_ups, self._entries):
+            if wanted == self._entries and entry_room is not None:
+                room = min(room, entry_room)
             for intent in wanted(now):
                 if len(intents) >= room:
                     return intents
@@ -210,15 +213,17 @@ class Ladder(OrderFates):
 
     # -- private: what follows
 
-    def _place_existing(self) -> None:
+    def place_existing(self) -> None:
         """What was owned at the start fills the rungs from the front; what was adopted away is
         missing on its own."""
         left = self.terms.existing_position * self.ratio
-        for rung in self.rungs:
-            part = min(left, rung.size)
+        prices = {rung.component: rung.entry_price for rung in self.rungs}
+        sizes = {rung.component: rung.size for rung in self.rungs}
+        for component in dict.fromkeys((*sizes, *self.adopted)):
+            part = min(left, sizes.get(component, ZERO))
             left -= part
-            adopted = self.adopted.get(rung.component, ZERO)
-            self.book.set_base(rung.component, part + adopted, rung.entry_price)
+            price = prices.get(component) or self.book.basis(component, from_fill=True)
+            self.book.set_base(component, part + self.adopted.get(component, ZERO), price)
 
     def adopt(self, account_qty: Decimal) -> dict[int, Decimal]:
         """The account holds less than this ladder owns: take that for the truth. What is missing
@@ -229,7 +234,7 @@ class Ladder(OrderFates):
             if part > 0:
                 self.adopted[component] = self.adopted.get(component, ZERO) - part
                 excess -= part
-        self._place_existing()
+        self.place_existing()
         return self.adopted
 
     def _anchor_is_lost(self) -> bool:

@@ -25,7 +25,6 @@ from ..settings import Settings
 from ..utils.redis.client import TickerClient
 from ..utils.redis.config import RedisConfig
 from ..utils.redis.errors import RedisUnavailable
-from ..utils.redis.messages import parse_rfc3339
 from ..utils.waits import GrowingWait, RequestBudget
 from .account import AccountMode, open_venue
 from .config import ScaleTConfig
@@ -36,7 +35,7 @@ from .ladder import Ladder
 from .readiness import Readiness
 from .saved import Saved, StateFile, StateFileBroken
 from .session import Session
-from .start_state import NotUnderstood, restore
+from .start_state import NotUnderstood, remember, restore
 from .state import cents
 from .venue import TooManyOrders, UnknownTicker, Venue, VenueFailed
 
@@ -233,21 +232,6 @@ class ScaleT:
             profit_orders_working=len(book.active("profit")),
             requests=engine.counters["requests"],
         )
-
-
-def remember(ladder: Ladder, orders: Sequence[Any], saved: Saved | None) -> None:
-    """Give a new ladder what Alpaca's list of orders cannot tell: splits, and what was adopted."""
-    if saved is None:
-        return
-    ladder.adopted = {int(rung): qty for rung, qty in saved.adopted.items()}
-    for split in saved.splits:
-        ladder.ratio *= split.ratio
-        at_ns = parse_rfc3339(split.at)
-        for order in orders:
-            name = order.get("client_order_id")
-            if name and parse_rfc3339(str(order["submitted_at"])) < at_ns:
-                ratios = ladder.book.ratios
-                ratios[name] = ratios.get(name, Decimal(1)) * split.ratio
 
 
 def run_scale_t(configs: Sequence[ScaleTConfig], settings: Settings) -> int:

@@ -19,10 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from ..utils.redis.messages import parse_rfc3339
 from .book import Book
 from .ladder import Ladder
 from .order_ids import parse_order_name
 from .rungs import Levels, PriceGrid
+from .saved import Saved
 
 _ROUNDED_BY = 3  # price steps that rounding on the way down the ladder may take
 
@@ -61,6 +63,21 @@ def restore(
         raise NotUnderstood(problems)
     if start_price is not None:
         ladder.start_at(start_price)
+
+
+def remember(ladder: Ladder, orders: Sequence[Mapping[str, Any]], saved: Saved | None) -> None:
+    """Give a new ladder what Alpaca's list of orders cannot tell: splits, and what was adopted."""
+    if saved is None:
+        return
+    ladder.adopted = {int(rung): qty for rung, qty in saved.adopted.items()}
+    for split in saved.splits:
+        ladder.ratio *= split.ratio
+        at_ns = parse_rfc3339(split.at)
+        for order in orders:
+            name = order.get("client_order_id")
+            if name and parse_rfc3339(str(order["submitted_at"])) < at_ns:
+                ratios = ladder.book.ratios
+                ratios[name] = ratios.get(name, Decimal(1)) * split.ratio
 
 
 def _unreadable(book: Book, orders: Sequence[Mapping[str, Any]]) -> Iterator[str]:

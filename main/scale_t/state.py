@@ -17,7 +17,7 @@ def state_of(ladder: Ladder) -> dict[str, Any]:
         "side": terms.side.value,
         "position": plain(ladder.position),
         "max_position": plain(terms.max_position * ladder.ratio),
-        "start_price": plain(ladder.start_price),
+        "start_price": None if ladder.start_price is None else f"{ladder.start_price:f}",
         "last_price": plain(ladder.last_price),
         "realised": cents(profit.realised),
         "open": None if profit.open is None else cents(profit.open),
@@ -28,7 +28,7 @@ def state_of(ladder: Ladder) -> dict[str, Any]:
                 "kind": order.name.kind,
                 "component": order.name.component,
                 "qty": plain(order.pending),
-                "price": plain(order.limit_price),
+                "price": None if order.limit_price is None else f"{order.limit_price:f}",
                 "stage": order.stage.name,
             }
             for order in ladder.book.active()

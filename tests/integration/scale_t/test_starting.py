@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from alpaca.trading.requests import MarketOrderRequest
 
 from main.alpaca_sim import LocalAlpaca
 from main.scale_t import ScaleTConfig, run_scale_t, service
+from main.scale_t.modes import Mode
+from main.scale_t.saved import StateFile
 from main.settings import Settings
 from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
@@ -59,27 +62,31 @@ def test_an_open_entry_of_another_ladder_is_cancelled_before_the_new_one(
     wait_for(lambda: orders.working() == {"entry:0:1": ("10", "98.00")})
 
 
-def started_and_refused(orders: AccountOrders, settings: Settings, **parameters: Any) -> int:
+def config(**words: Any) -> ScaleTConfig:
+    return ScaleTConfig.from_text(**{"ticker": "AAPL", "max_position": "20"} | words)
+
+
+def started_and_refused(orders: AccountOrders, settings: Settings, **words: Any) -> int:
     before = orders.all()
-    config = ScaleTConfig(ticker="AAPL", max_position=Decimal(20), **parameters)
-    code = run_scale_t(config, settings)
+    code = run_scale_t([config(**words)], settings)
     assert orders.all() == before, "what is not understood is not touched"
     return code
 
 
 def test_a_position_on_another_ladder_is_not_touched(
-    broker: StandInBroker, orders: AccountOrders, settings: Settings
+    broker: StandInBroker, orders: AccountOrders, settings: Settings, tmp_path: Path
 ) -> None:
     """Bought at 100.05 on rung 0, and now told to start at 98."""
     orders.buy("entry:0:1", 100.05)
     wait_for(lambda: orders.position() == 10)
-    assert started_and_refused(orders, settings, start_price=Decimal(98)) == 1
+    assert started_and_refused(orders, settings, start_price="98", state_dir=tmp_path) == 1
 
 
-def test_a_position_that_somebody_else_sold_is_not_sold_again(
-    broker: StandInBroker, orders: AccountOrders, settings: Settings
+@pytest.mark.parametrize("adopt", [False, True])
+def test_a_position_that_somebody_else_sold_is_held_or_adopted(
+    broker: StandInBroker, orders: AccountOrders, start_scale_t: Any, adopt: bool
 ) -> None:
-    """Its exit would open a short position."""
+    """Its exit would open a short position. Adopted, the ladder begins anew."""
     orders.buy("entry:0:1", 100.05)
     wait_for(lambda: orders.position() == 10)
     orders.client.submit_order(
@@ -88,16 +95,26 @@ def test_a_position_that_somebody_else_sold_is_not_sold_again(
         )
     )
     wait_for(lambda: orders.position() == 0)
-    assert started_and_refused(orders, settings) == 1
+    before = len(orders.all())
+    scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal("100.05"), adopt=adopt)
+    if adopt:
+        wait_for(lambda: "entry:0:2" in {each["client_order_id"][13:] for each in orders.all()})
+        return
+    wait_for(lambda: scale_t.scale_t.engine is not None)
+    ladder = scale_t.scale_t.engine.ladder
+    wait_for(lambda: ladder.mode is Mode.HELD)
+    assert "somebody else traded" in ladder.reason
+    assert scale_t.stop() == 0
+    assert len(orders.all()) == before
 
 
 def test_a_name_that_cannot_be_read_is_not_guessed(
-    broker: StandInBroker, orders: AccountOrders, settings: Settings
+    broker: StandInBroker, orders: AccountOrders, settings: Settings, tmp_path: Path
 ) -> None:
     """It begins like ours, so it is ours, but it does not say which rung."""
     orders.buy("entry:first", 90.0)
     wait_for(lambda: orders.all()[0]["status"] == "new")
-    assert started_and_refused(orders, settings) == 1
+    assert started_and_refused(orders, settings, state_dir=tmp_path) == 1
 
 
 def test_a_broker_that_is_away_is_waited_for(
@@ -120,8 +137,7 @@ def test_an_alpaca_that_is_away_is_waited_for_until_it_is_stopped(
     asked = threading.Event()
     monkeypatch.setattr(service.log, "warning", lambda *_, **__: asked.set(), raising=False)
     away = settings.model_copy(update={"alpaca_trading_url": "http://127.0.0.1:1"})
-    config = ScaleTConfig(ticker="AAPL", max_position=Decimal(20))
-    scale_t = RunningScaleT(config, away)
+    scale_t = RunningScaleT(config(), away)
     assert asked.wait(5)
     assert scale_t.stop() == 0
 
@@ -129,28 +145,55 @@ def test_an_alpaca_that_is_away_is_waited_for_until_it_is_stopped(
 def test_wrong_keys_end_it_with_three(settings: Settings) -> None:
     """Never a retry loop."""
     wrong = settings.model_copy(update={"alpaca_api_key": settings.alpaca_api_secret})
-    assert run_scale_t(ScaleTConfig(ticker="AAPL", max_position=Decimal(20)), wrong) == 3
+    assert run_scale_t([config()], wrong) == 3
 
 
-def test_live_trading_is_refused(settings: Settings) -> None:
-    """Paper only, until its own issue makes it complete."""
+def test_a_live_ladder_never_trades_on_a_paper_broker(
+    broker: StandInBroker, orders: AccountOrders, settings: Settings, tmp_path: Path
+) -> None:
+    """Both confirmations are given, but the channel tells of another account's fills."""
     live = settings.model_copy(update={"alpaca_paper": False, "alpaca_live_confirmed": True})
-    assert run_scale_t(ScaleTConfig(ticker="AAPL", max_position=Decimal(20)), live) == 2
+    scale_t = RunningScaleT(config(start_price="100", state_dir=tmp_path), live)
+    wait_for(lambda: scale_t.scale_t.engine is not None)
+    wait_for(lambda: "paper account" in str(scale_t.scale_t.engine.obstacle))
+    wait_for(lambda: scale_t.scale_t.engine.session.is_open)
+    assert scale_t.stop() == 0
+    assert orders.all() == []
 
 
-def test_missing_keys_and_a_missing_redis_end_it_with_two(settings: Settings) -> None:
+def test_missing_keys_and_a_missing_redis_end_it_with_two(
+    settings: Settings, tmp_path: Path
+) -> None:
     """Both are for the user to set."""
-    config = ScaleTConfig(ticker="AAPL", max_position=Decimal(20))
-    assert run_scale_t(config, settings.model_copy(update={"alpaca_api_key": None})) == 2
+    alone = [config(state_dir=tmp_path)]
+    assert run_scale_t(alone, settings.model_copy(update={"alpaca_api_key": None})) == 2
     nowhere = settings.model_copy(update={"redis_url": None, "redis_port": 1})
-    assert run_scale_t(config, nowhere) == 2
+    assert run_scale_t(alone, nowhere) == 2
+
+
+def test_a_state_that_cannot_be_read_or_kept_ends_it_with_two(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Not knowing what was adopted or split, it would trade on wrong figures."""
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    assert run_scale_t([config(state_dir=blocked)], settings) == 2
+    file = StateFile(tmp_path, "PA3LOCALSIM1", "scale-t", "AAPL")
+    file.path.write_text("{not json")
+    assert run_scale_t([config(state_dir=tmp_path)], settings) == 2
+
+
+def test_a_ticker_that_alpaca_does_not_know_ends_it_with_one(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """There is nothing to wait for."""
+    assert run_scale_t([config(ticker="ZZZZZ", state_dir=tmp_path)], settings) == 1
 
 
 def test_a_ticker_that_the_broker_does_not_know_ends_it_with_one(
-    broker: StandInBroker, orders: AccountOrders, settings: Settings
+    broker: StandInBroker, orders: AccountOrders, settings: Settings, tmp_path: Path
 ) -> None:
     """There is nothing to wait for."""
     broker.reject_with = "unknown_ticker"
-    config = ScaleTConfig(ticker="ZZZZZ", max_position=Decimal(20))
-    assert run_scale_t(config, settings) == 1
+    assert run_scale_t([config(state_dir=tmp_path)], settings) == 1
     assert orders.all() == []

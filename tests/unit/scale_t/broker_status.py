@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from main.utils.redis.messages import (
     BrokerStatus,
     OrderStreamStatus,
     PriceStreamStatus,
+    TickerStatus,
     UpstreamStatus,
     now_rfc3339,
 )
 
 
 def status(
-    *, ready: bool = True, paper: bool = True, account: str | None = "A1", epoch: int = 1
+    *,
+    ready: bool = True,
+    paper: bool = True,
+    account: str | None = "A1",
+    epoch: int = 1,
+    ticker_state: str | None = None,
 ) -> BrokerStatus:
     now = now_rfc3339()
     return BrokerStatus(
@@ -27,6 +35,7 @@ def status(
             prices=PriceStreamStatus(state="LIVE", since=now),
             orders=OrderStreamStatus(state="LIVE", since=now, ready=ready),
         ),
+        tickers={"AAPL": TickerStatus(seq=1, state=ticker_state)} if ticker_state else UNSET,
         counters={},
         journal={},
     )

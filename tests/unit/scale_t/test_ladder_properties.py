@@ -210,7 +210,7 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
         book, sign = self.ladder.book, self.ladder.terms.side.sign
         assert self.ladder.position == self.venue.position + self.existing
         base = sum((rung.base * rung.base_price for rung in book.rungs.values()), Decimal(0))
-        # Where messages were lost, the average that Alpaca tells is all that is known: it is rounded.
+        # Where messages were lost, only the average that Alpaca tells is known: it is rounded.
         wrong_by = book.flow + base - sign * self.venue.cash
         assert abs(wrong_by) < Decimal("0.000001"), "every cent of the account"
         profit = self.ladder.profit()

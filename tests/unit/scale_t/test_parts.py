@@ -11,11 +11,8 @@ from hypothesis import strategies as st
 from main.scale_t.book import OwnOrder
 from main.scale_t.intents import IllegalMove, Stage
 from main.scale_t.order_ids import OrderKind, OrderName, order_prefix, parse_order_name
-from main.scale_t.readiness import HEARTBEAT_TIMEOUT_S, Readiness
 from main.scale_t.rungs import PriceGrid, build_rungs, profit_price
 from main.scale_t.terms import Side
-from main.utils.redis.messages import BrokerStatus
-from tests.unit.scale_t.broker_status import status
 from tests.unit.scale_t.terms import terms
 
 PREFIX = order_prefix("bot", "BRK.B")
@@ -103,32 +100,3 @@ def test_an_illegal_stage_raises_and_changes_nothing() -> None:
     with pytest.raises(IllegalMove):
         order.move(Stage.UNRESOLVED)
     assert order.stage is Stage.SEEN
-
-
-@pytest.mark.parametrize(
-    ("heard", "obstacle"),
-    [
-        (status(), None),
-        (status(account=None), None),
-        (status(ready=False), "not ready"),
-        (status(paper=False), "live account"),
-        (status(account="B2"), "another account"),
-    ],
-)
-def test_entries_need_a_broker_that_would_tell_of_their_fills(
-    heard: BrokerStatus, obstacle: str | None
-) -> None:
-    """Each obstacle is said in words."""
-    readiness = Readiness(account_names=frozenset({"A1"}))
-    assert readiness.obstacle(0) is not None, "no heartbeat yet"
-    readiness.see_status(heard, now=100)
-    found = readiness.obstacle(100 + HEARTBEAT_TIMEOUT_S)
-    assert found is None if obstacle is None else obstacle in str(found)
-    assert "heartbeat" in str(readiness.obstacle(100.1 + HEARTBEAT_TIMEOUT_S))
-
-
-def test_a_rejected_registration_holds_entries() -> None:
-    """Until the ticker's prices flow again."""
-    readiness = Readiness(account_names=frozenset({"A1"}), rejected="symbol_limit")
-    readiness.see_status(status(), now=0)
-    assert "symbol_limit" in str(readiness.obstacle(1))

@@ -1,0 +1,59 @@
+"""A ladder of a name, as Alpaca's orders tell it: without the parameters that it ran with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from ..settings import Settings
+from .account import AccountMode
+from .ladder import Ladder
+from .order_ids import order_prefix
+from .saved import StateFile
+from .start_state import NotUnderstood, remember
+from .terms import Distance, LadderTerms, Side
+from .venue import Venue
+
+__all__ = ["NotUnderstood", "rebuilt_ladder"]
+
+
+def rebuilt_ladder(settings: Settings, venue: Venue, client_id: str, ticker: str) -> Ladder:
+    """What it owns and what works, of its orders alone: enough to flatten it.
+
+    Raises:
+        VenueFailed: no answer.
+        NotUnderstood: its orders say that it left more than it entered.
+    """
+    mode = AccountMode.of(settings, venue.account())
+    saved = StateFile(None, mode.number, client_id, ticker).read()
+    orders = venue.all_orders(ticker)
+    ladder = Ladder(_terms(client_id, ticker, orders))
+    remember(ladder, orders, saved)
+    for order_data in orders:
+        ladder.see_order_data(order_data, now=0.0)
+    ladder.place_existing()
+    wrong = [number for number, rung in ladder.book.rungs.items() if rung.held < 0]
+    if wrong:
+        raise NotUnderstood([f"rung {number} left more than it entered" for number in wrong])
+    account_qty = max(Decimal(0), ladder.terms.side.sign * venue.position(ticker))
+    if account_qty < ladder.position:
+        ladder.adopt(account_qty)  # no order crosses zero
+    return ladder
+
+
+def _terms(client_id: str, ticker: str, orders: Sequence[Mapping[str, Any]]) -> LadderTerms:
+    prefix = f"{order_prefix(client_id, ticker)}entry:"
+    entries = (each for each in orders if str(each.get("client_order_id")).startswith(prefix))
+    sells = any(each.get("side") == "sell" for each in entries)
+    size = Decimal(1)  # not known, and not needed: nothing is entered
+    return LadderTerms(
+        client_id=client_id,
+        ticker=ticker,
+        max_position=size,
+        component=size,
+        initial=size,
+        increment=Distance(size),
+        profit_offset=None,
+        side=Side.SHORT if sells else Side.LONG,
+    )
