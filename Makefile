@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check faults chaos bench-smoke redis-server promtool requirements picture clean
+.PHONY: help demo test check faults chaos bridge-kills bench-smoke redis-server promtool requirements picture clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ faults: $(VENV)/.dev  ## every fault of docs/reliability.md against real process
 
 chaos: $(VENV)/.dev   ## a seeded mixture of faults: make chaos SECONDS=600 SEED=1
 	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1) $(ARGS)
+
+bridge-kills: $(VENV)/.dev  ## kill the events bridge 20 times during 10,000 orders, and count every event
+	$(BIN)/python -m tests.integration.events_bridge.kills $(ARGS)
 
 bench: $(VENV)/.bench  ## rates, latency and all that was promised, beside peers and limits, in under 10 minutes
 	$(BIN)/python -m bench $(ARGS)

@@ -17,12 +17,17 @@ from .commands import (
     dashboard,
     doctor,
     events_bridge,
+    journal,
     look,
+    recorder,
     run,
+    scale_t_control,
     security,
     services,
+    simulator,
 )
 from .commands import events as trade_events
+from .commands import scale_t as scale_t_commands
 from .commands.common import console, errors, program
 from .commands.faults import exit_code_of, words_of
 
@@ -54,7 +59,7 @@ def options(
 
 
 def _add(command: Callable[..., None], panel: str, example: str, to: typer.Typer = app) -> None:
-    name = command.__name__.replace("run_scale_t", "run")
+    name = command.__name__.replace("run_scale_t", "run").replace("scale_t_status", "status")
     epilog = f"Example: {program()} {example}"
     to.command(name, epilog=epilog, rich_help_panel=panel)(command)
 
@@ -67,9 +72,17 @@ SEE_INSIDE = "Look into the bus"
 _add(run.demo, SEE, "demo --tickers AAPL,MSFT")
 _add(run.up, SEE, "up --tickers AAPL,MSFT --redis-port 6390")
 _add(services.broker, RUN, "broker")
-_add(services.sim, RUN, "sim --port 8765 --rate 20")
+_add(simulator.sim, RUN, "sim --rate 20 --session calendar --clock-start 2026-11-27T14:29:30Z")
 app.add_typer(scale_t, name="scale-t", rich_help_panel=RUN)
-_add(services.run_scale_t, RUN, "scale-t run --ticker AAPL --max-position 100", to=scale_t)
+_add(scale_t_commands.run_scale_t, RUN, "scale-t run --ticker AAPL --max-position 100", to=scale_t)
+_add(scale_t_commands.plan, RUN, "scale-t plan --ticker AAPL --max-position 100", to=scale_t)
+_add(scale_t_control.scale_t_status, ASK, "scale-t status", to=scale_t)
+_add(scale_t_control.pause, ASK, "scale-t pause --ticker AAPL", to=scale_t)
+_add(scale_t_control.resume, ASK, "scale-t resume --ticker AAPL --confirm", to=scale_t)
+_add(scale_t_control.stop, ASK, "scale-t stop --ticker AAPL", to=scale_t)
+_add(scale_t_control.flatten, ASK, "scale-t flatten --ticker AAPL", to=scale_t)
+_add(scale_t_control.update, ASK, "scale-t update --ticker AAPL", to=scale_t)
+_add(scale_t_control.price, ASK, "scale-t price --ticker AAPL 189.20", to=scale_t)
 app.add_typer(events, name="events", rich_help_panel=RUN)
 _add(events_bridge.bridge, RUN, "events bridge", to=events)
 _add(trade_events.tail, SEE_INSIDE, "events tail XAUUSD", to=events)
@@ -87,6 +100,9 @@ _add(bus.registrations, ASK, "registrations")
 _add(look.watch, ASK, "watch AAPL MSFT --json")
 _add(look.status, ASK, "status")
 _add(doctor.doctor, ASK, "doctor --probe")
+_add(journal.journal, ASK, "journal AAPL --since 10m")
+_add(recorder.record, RUN, "record --into recordings")
+_add(recorder.replay, RUN, "replay recordings/2026-11-21.parquet --speed 10")
 _add(dashboard.dashboard, SEE, "dashboard --port 8787")
 _add(benchmark.bench, SEE, "bench --seconds 20")
 

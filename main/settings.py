@@ -6,7 +6,7 @@ A part receives its own small config (`settings.redis_config()`, …), never the
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -259,6 +259,21 @@ def _host_of(url: str) -> str | None:
         return None  # no URL; connecting will say so
 
 
+# By pydantic's type of error: what the value must be. The value itself is never cited.
+_MUST_BE: Final = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "less_than_equal": "must be at most {le}",
+    "greater_than_equal": "must be at least {ge}",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must match {pattern}",
+    "string_too_short": "must have at least {min_length} characters",
+}
+
+
 def _explain(fault: Any) -> str:
     name = ".".join(map(str, fault["loc"])).upper()
-    return f"{name}: {fault['msg']}"
+    must_be = _MUST_BE.get(fault["type"])
+    return f"{name}: {must_be.format(**fault.get('ctx', {})) if must_be else fault['msg']}"

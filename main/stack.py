@@ -128,7 +128,7 @@ class Stack:
         )
         self._environment["REDIS_URL"] = f"redis://127.0.0.1:{port}"
         self._say(
-            f"Redis: none given, so an embedded Valkey on 127.0.0.1:{port}"
+            f"Redis: no REDIS_HOST or REDIS_URL, so an embedded Valkey on 127.0.0.1:{port}"
             + _moved(asked, preferred, port)
         )
 
@@ -142,7 +142,7 @@ class Stack:
         child = self._start_child("local Alpaca", *self._sim_arguments(port))
         self._wait_until(lambda: _answers(port), child)
         self._say(
-            f"Alpaca: no keys given, so a local Alpaca on 127.0.0.1:{port}"
+            f"Alpaca: no ALPACA_API_KEY, so a local Alpaca on 127.0.0.1:{port}"
             + _moved(asked, DEFAULT_SIM_PORT, port)
         )
 

@@ -15,6 +15,7 @@ from .board import Board, Row
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 SILENT_S: Final = 3.0
+SHORT_HEADING_BELOW: Final = 80  # columns
 TICK_STYLE: Final = {1: "green", -1: "red", 0: "default"}
 TICK_SIGN: Final = {1: "▲", -1: "▼", 0: " "}
 STATE_STYLE: Final = {"RUNNING": "bold green", "DEGRADED": "bold yellow"}
@@ -41,13 +42,15 @@ class Heading:
 
 def draw(board: Board, heading: Heading, now: float, rate: float, width: int) -> Group:
     """The picture at monotonic time `now`; `rate` in messages a second, `width` in columns."""
-    parts: list[RenderableType] = [_heading(board, heading, now, rate), _rows(board, now, width)]
+    first = _heading(board, heading, now, rate, short=width < SHORT_HEADING_BELOW)
+    parts: list[RenderableType] = [first, _rows(board, now, width)]
     if heading.hint:
         parts.append(Text(f" {heading.hint}", style="dim"))
     return Group(*parts)
 
 
-def _heading(board: Board, heading: Heading, now: float, rate: float) -> Text:
+def _heading(board: Board, heading: Heading, now: float, rate: float, short: bool) -> Text:
+    """In one line also of a narrow terminal: `short` leaves out where Redis is."""
     line = Text(" ")
     kind_style = "bold black on green" if heading.paper else "bold white on red"
     line.append(" PAPER " if heading.paper else " LIVE ", kind_style)
@@ -57,7 +60,7 @@ def _heading(board: Board, heading: Heading, now: float, rate: float) -> Text:
     state = broker_state(board, now)
     line.append(state, STATE_STYLE.get(state, "bold red"))
     _separate(line)
-    line.append(f"Redis {heading.redis} ")
+    line.append("Redis " if short else f"Redis {heading.redis} ")
     line.append("✔" if heading.redis_answers else "✘ no answer", _good(heading.redis_answers))
     _separate(line)
     line.append(f"{rate:,.0f}", "bold")
@@ -149,11 +152,11 @@ COLUMNS: Final = (
     Column(title="last price", cell=_price, width=11),
     Column(title="change", cell=_change, width=7, from_width=96),
     Column(title="trend", cell=_trend, width=TREND_WIDTH, justify="left", from_width=124),
-    Column(title="volume", cell=_volume, width=8),
-    Column(title="messages", cell=_messages, width=8),
+    Column(title="volume", cell=_volume, width=8, from_width=70),
+    Column(title="messages", cell=_messages, width=8, from_width=80),
     Column(title="age", cell=_age, width=6),
     Column(title="fills", cell=_fills, width=5, from_width=104),
-    Column(title="last order event", cell=_order, width=21, justify="left"),
+    Column(title="last order event", cell=_order, width=21, justify="left", from_width=59),
 )
 
 

@@ -96,11 +96,11 @@ def parse_tickers(words: str | list[str]) -> tuple[str, ...]:
 
 
 @contextmanager
-def ended_by_signals(stop: Callable[[], object]) -> Iterator[None]:
+def ended_by_signals(stop: Callable[[], object], farewell: str = "") -> Iterator[None]:
     """Ctrl-C, SIGTERM and SIGHUP alike end the block; however it ends, `stop` is called.
 
-    Nothing cuts `stop` short: it has its own deadline. What the block raises is raised after it,
-    but for the KeyboardInterrupt that the signal became.
+    Nothing cuts `stop` short: it has its own deadline, and who waits for it is told `farewell`.
+    What the block raises is raised after it, but for the KeyboardInterrupt that the signal became.
     """
 
     def end(_number: int, _frame: Any) -> None:
@@ -114,6 +114,8 @@ def ended_by_signals(stop: Callable[[], object]) -> Iterator[None]:
                 yield
             finally:
                 _ignore_signals()
+                if farewell:
+                    errors.print(farewell, style="dim")
                 stop()
     finally:
         for number, handler in before.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..account import AccountRefused
 from ..embedded_valkey import ValkeyFailed
 from ..ports import PortTaken
+from ..recorder.errors import RecorderError
 from ..settings import SettingsError
 from ..stack import PartFailed
 from ..trade_events.errors import InvalidTradeEvent, TradeEventError
@@ -14,6 +15,7 @@ from .common import BAD_USE, REFUSED, Mistake, program
 EXIT_CODES: dict[type[Exception], int] = {
     SettingsError: BAD_USE,
     PortTaken: BAD_USE,
+    RecorderError: BAD_USE,
     InvalidTicker: BAD_USE,
     RedisUnavailable: BAD_USE,
     RedisUnsuitable: BAD_USE,

@@ -37,6 +37,7 @@ RATE: Final = 5.0
 LEASE_S: Final = 60
 PARTING_S: Final = 0.5
 HINT: Final = "Ctrl-C ends it and everything it started"
+STOPPING: Final = "stopping …"
 
 Trade = Annotated[
     bool,
@@ -72,7 +73,7 @@ def demo(
     show_table = console.is_terminal and not plain
     checks: list[Check] = []
     interrupted = True
-    with ended_by_signals(running.stop):
+    with ended_by_signals(running.stop, STOPPING):
         running.start()
         interrupted = _show(running, seconds, show_table)
         checks = running.checks()
@@ -132,7 +133,7 @@ def up(
     """
     config = _stack_config(tickers, redis_port, sim_port, rate, trade)
     stack = Stack(config, say, _hear if verbose else None)
-    with ended_by_signals(stack.stop):
+    with ended_by_signals(stack.stop, STOPPING):
         stack.start()
         stack.start_consumer()
         console.print(_invitation(stack, config), markup=False)

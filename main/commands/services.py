@@ -1,36 +1,23 @@
-"""`broker`, `sim`, `scale-t run`: one part alone, as in production."""
+"""`broker`: one part alone, as in production."""
 
 from __future__ import annotations
 
 import gc
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-import typer
 
 from ..account import AccountRefused
-from ..ports import choose_port
 from ..settings import Settings
-from ..stack import (
-    DEFAULT_SIM_PORT,
-    LOCAL_KEY,
-    LOCAL_SECRET,
-    alpaca_access,
-    ask_redis,
-    local_alpaca_environment,
-)
+from ..stack import alpaca_access, ask_redis
 from ..utils.redis.config import is_passing
 from ..utils.redis.errors import RedisUnavailable
 from .common import (
     REFUSED,
     Mistake,
-    Rate,
-    SimPort,
-    console,
     ended_by_signals,
     open_settings,
-    parse_tickers,
     print_account,
 )
 
@@ -51,7 +38,7 @@ def broker() -> None:
     refuses the keys or the feed. 1: it failed.
     """
     settings = open_settings()
-    _require(settings)
+    require(settings)
     # Refused keys are for the broker to tell, so that its status says REFUSED too.
     with suppress(AccountRefused):
         print_account(alpaca_access(settings))
@@ -112,95 +99,12 @@ def _ended_by_itself(state: str, reason: str | None, settings: Settings) -> Mist
     )
 
 
-def sim(
-    port: SimPort = None,
-    tickers: Annotated[
-        str, typer.Option(metavar="A,B,…", help="Tickers that it shall know besides its own 660.")
-    ] = "",
-    rate: Rate = 1.0,
-    any_ticker: Annotated[
-        bool, typer.Option("--any-ticker", help="Every well-formed ticker is a tradable asset.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same prices.")] = 1,
-    symbol_limit: Annotated[
-        int, typer.Option(min=0, help="Symbols on the stream, as the plan allows; 0: no limit.")
-    ] = 30,
-    key: Annotated[str, typer.Option(help="The key id that it accepts.")] = LOCAL_KEY,
-    secret: Annotated[str, typer.Option(help="And its secret.")] = LOCAL_SECRET,
-) -> None:
-    """The local Alpaca alone.
+def require(settings: Settings) -> None:
+    """Keys, and a Redis that answers.
 
-    Streams, REST and order matching on one port of 127.0.0.1. No money, no network.
+    Raises:
+        Mistake: naming all that is missing.
     """
-    from ..alpaca_sim import (
-        Credentials,
-        MarketRules,
-        SimAddress,
-        SimConfig,
-        StreamRules,
-        run_forever,
-    )
-
-    open_settings()
-
-    def announce(address: SimAddress) -> None:
-        console.print(f"The local Alpaca listens on 127.0.0.1:{address.port}. To use it:")
-        for name, value in local_alpaca_environment(address.port, key, secret).items():
-            console.print(f"  export {name}={value}", markup=False)
-        console.print(f"Market hours: {address.session}", markup=False)
-        if address.control_url:
-            console.print(f"Faults and oracle: {address.control_url}", markup=False)
-
-    config = SimConfig(
-        port=choose_port(port, DEFAULT_SIM_PORT, "--port"),
-        tickers=parse_tickers(tickers) if tickers else (),
-        any_ticker=any_ticker,
-        credentials=Credentials(key, secret),
-        market=MarketRules(seed=seed, default_rate=rate),
-        streams=StreamRules(symbol_limit=symbol_limit),
-    )
-    run_forever(config, announce)
-
-
-def run_scale_t(
-    ticker: Annotated[str, typer.Option(help="The stock to trade.")],
-    max_position: Annotated[str, typer.Option(metavar="SHARES", help="Never hold more.")],
-    component: Annotated[str, typer.Option(metavar="SHARES", help="Shares of each rung.")] = "10",
-    increment: Annotated[
-        str, typer.Option(metavar="DOLLARS", help="The distance between rungs.")
-    ] = "0.05",
-    start_price: Annotated[
-        str | None, typer.Option(metavar="DOLLARS", help="Without it: the first price seen.")
-    ] = None,
-    client_id: Annotated[
-        str, typer.Option(metavar="ID", help="Who registers; its orders are named ID:….")
-    ] = "scale-t",
-) -> None:
-    """Trade one ticker.
-
-    A filled buy arms its sell one rung up, and the next buy one rung down. Paper accounts only.
-    """
-    from ..scale_t import ScaleTConfig, ScaleTConfigError
-    from ..scale_t import run_scale_t as run
-
-    settings = open_settings()
-    try:
-        config = ScaleTConfig.from_text(
-            ticker=ticker,
-            max_position=max_position,
-            component=component,
-            increment=increment,
-            start_price=start_price,
-            client_id=client_id,
-        )
-    except ScaleTConfigError as error:
-        raise Mistake(str(error)) from None
-    _require(settings)
-    print_account(alpaca_access(settings))
-    raise typer.Exit(run([config], settings))
-
-
-def _require(settings: Settings) -> None:
     missing = []
     if settings.alpaca_api_key is None:
         missing.append("ALPACA_API_KEY is not set")

@@ -27,7 +27,7 @@ from .table import Row, to_table
 log: Final = structlog.get_logger("tickerbus.recorder")
 
 MERGED_AT_END_ROWS: Final = 1_000_000  # about a second's work; more is merged later
-LONGEST_MERGE_S: Final = 30.0
+LAST_MERGE_S: Final = 3.0  # a merge that is cut off leaves the parts as they were
 
 
 class DayFiles:
@@ -78,7 +78,7 @@ class DayFiles:
         self._ending = True
         self._work.set()
         if self._thread.is_alive():
-            self._thread.join(LONGEST_MERGE_S)
+            self._thread.join(LAST_MERGE_S)
 
     # -- the merging thread
 

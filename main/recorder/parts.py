@@ -114,7 +114,7 @@ def finish_day(folder: Path) -> None:
         return
     unfinished = folder.with_name(folder.name + _UNFINISHED)
     replaced = folder.with_name(folder.name + _REPLACED)
-    _write_file(unfinished, tables_of(part.path for part in parts))
+    write_file(unfinished, tables_of(part.path for part in parts))
     folder.rename(replaced)
     unfinished.rename(folder)
     _sync_folder(folder.parent)
@@ -160,7 +160,7 @@ def _write(folder: Path, first: int, last: int, tables: Iterable[pa.Table]) -> P
     path = folder / f"part-{first:07}-{last:07}.parquet"
     unfinished = path.with_name(path.name + _UNFINISHED)
     try:
-        _write_file(unfinished, tables)
+        write_file(unfinished, tables)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
@@ -169,7 +169,8 @@ def _write(folder: Path, first: int, last: int, tables: Iterable[pa.Table]) -> P
     return Part(first, last, path)
 
 
-def _write_file(path: Path, tables: Iterable[pa.Table]) -> None:
+def write_file(path: Path, tables: Iterable[pa.Table]) -> None:
+    """One Parquet file, on the disk when this returns."""
     with path.open("wb") as file:
         with pq.ParquetWriter(
             file,

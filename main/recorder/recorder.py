@@ -57,6 +57,7 @@ class Recorder:
         """
         root.mkdir(parents=True, exist_ok=True)
         self.counters: Counter[str] = Counter()
+        self.listening = False
         self._lock_file = _lock(root)
         try:
             self._days = DayFiles(root)
@@ -82,6 +83,11 @@ class Recorder:
     def tickers(self) -> int:
         """How many tickers' channels it listens to."""
         return len(self._known)
+
+    @property
+    def taken(self) -> int:
+        """How many messages it has, on the disk or on their way there."""
+        return self.counters["messages"] + len(self._rows)
 
     @property
     def folder(self) -> Path:
@@ -122,6 +128,7 @@ class Recorder:
             self._subscribe(f"{kind}*", Start.live())
         self._look_for_tickers(first=not self._resumes)
         self.bus.start_listening()
+        self.listening = True
 
     def _look_for_tickers(self, *, first: bool = False) -> None:
         """A ticker that anything was published of has a journal.
@@ -131,13 +138,15 @@ class Recorder:
         """
         self._next_look_at = time.monotonic() + LOOK_FOR_TICKERS_S
         log_prefix = self.bus.names.TICKER_LOG
-        pattern = f"{_literally(log_prefix)}*"
-        for key in self._redis.scan_iter(match=pattern, count=1_000):
+        new: list[str] = []
+        for key in self._redis.scan_iter(match=f"{log_prefix}*", count=1_000):
             symbol = key.decode(errors="replace").removeprefix(log_prefix)
-            if symbol in self._known:
-                continue
-            self._known.add(symbol)
-            self._follow(symbol, first)
+            if symbol not in self._known:
+                self._known.add(symbol)
+                self._follow(symbol, first)
+                new.append(symbol)
+        if new:
+            log.info("recorder.follows", new=sorted(new)[:20], tickers=len(self._known))
 
     def _follow(self, symbol: str, first: bool) -> None:
         try:
@@ -147,7 +156,6 @@ class Recorder:
         place = self._places.get(channel.removeprefix(self._prefix))
         start = Start.from_id(str(place or BEGINNING))
         self._subscribe(channel, Start.live() if first else start)
-        log.info("recorder.follows", symbol=symbol, after=str(place) if place else None)
 
     def _subscribe(self, channel: str, start: Start) -> None:
         self.bus.subscribe(channel, self._inbox, start=start, capacity=CAPACITY, decode=_as_it_is)
@@ -243,11 +251,6 @@ def _as_it_is(channel: str, payload: bytes) -> tuple[str, bytes]:
 
 def _today() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d")
-
-
-def _literally(text: str) -> str:
-    """For SCAN, whose patterns have special characters."""
-    return "".join(f"\\{letter}" if letter in "*?[]^\\" else letter for letter in text)
 
 
 def _lock(root: Path) -> Any:

@@ -70,6 +70,11 @@ class Recording:
                 found[row["channel"]] = Place(row["epoch_last"], row["seq_last"])
         return found
 
+    def span(self) -> tuple[int, int]:
+        """When the first and the last row were recorded, in ns since 1970; (0, 0) without rows."""
+        ends = [end for file in self.files for end in _ends(file)]
+        return (min(ends), max(ends)) if ends else (0, 0)
+
     @property
     def row_count(self) -> int:
         return sum(pq.read_metadata(file).num_rows for file in self.files)
@@ -92,6 +97,15 @@ def _check(file: Path) -> None:
         raise NotARecording(file, str(error).splitlines()[0]) from error
     if missing := sorted(set(_COLUMNS) - names):
         raise NotARecording(file, f"it has no column {', '.join(missing)}")
+
+
+def _ends(file: Path) -> Iterator[int]:
+    """The first and last `recorded_at` of each row group; rows are in its order."""
+    with pq.ParquetFile(file) as opened:
+        for group in range(opened.num_row_groups):
+            column = opened.read_row_group(group, columns=["recorded_at"]).column(0)
+            if len(column):
+                yield from (column[index].value for index in (0, -1))
 
 
 def _rows(table: pa.Table) -> Iterator[Recorded]:

@@ -168,7 +168,7 @@ def test_volumes_and_ages_are_for_reading() -> None:
     assert format_age(None) == "-"
 
 
-@pytest.mark.parametrize("width", [80, 100, 110, 124])
+@pytest.mark.parametrize("width", [60, 70, 79, 80, 100, 110, 124])
 def test_the_table_fits_the_terminal(width: int) -> None:
     board = Board(["AAPL", "BTC/USD"])
     board.apply(_price(94_964.02, "BTC/USD"), 10.0)
@@ -182,6 +182,7 @@ def test_the_table_fits_the_terminal(width: int) -> None:
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     assert "94,964.02" in "".join(lines)
+    assert "partial_fill" in "".join(lines), "the orders are half of the story"
 
 
 def test_a_change_that_rounds_to_nothing_has_no_minus() -> None:

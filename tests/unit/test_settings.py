@@ -91,6 +91,25 @@ def test_all_wrong_settings_are_named_in_one_message(monkeypatch: pytest.MonkeyP
         assert f"{name}: " in message
 
 
+def test_what_a_setting_must_be_is_said_without_a_librarys_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    message = problems(
+        monkeypatch,
+        REDIS_PORT="99999",
+        ALPACA_PAPER="maybe",
+        ALPACA_SYMBOL_LIMIT="-1",
+        JOURNAL_MAX_MB="much",
+        LOG_LEVEL="loud",
+    )
+    assert "REDIS_PORT: must be at most 65535" in message
+    assert "ALPACA_PAPER: must be true or false" in message
+    assert "ALPACA_SYMBOL_LIMIT: must be at least 0" in message
+    assert "JOURNAL_MAX_MB: must be a whole number" in message
+    assert "LOG_LEVEL: must be 'debug', 'info', 'warning' or 'error'" in message
+    assert "Input" not in message
+
+
 def test_wrong_combinations_are_named_in_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     message = problems(
         monkeypatch,

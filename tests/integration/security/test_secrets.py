@@ -181,7 +181,7 @@ def test_nothing_is_said_of_a_redis_that_refuses_or_is_not_there(
     )
     assert codes == [2] * 6
     suspect.check(
-        "invalid username-password", "Connection refused", f"127.0.0.1:{redis_with_password.port}/0"
+        "invalid username-password", "nobody listens", f"127.0.0.1:{redis_with_password.port}/0"
     )
 
 
