@@ -16,6 +16,7 @@ log: Final = structlog.get_logger("tickerbus.assets")
 
 _ONE_BY_ONE: Final = 5  # up to so many unknown symbols, single look-ups are quicker than the list
 _ASK_AGAIN_S: Final = 60.0  # what Alpaca does not know, and an unanswered list of pairs
+_PATIENCE_S: Final = 30.0  # for a list that nobody waits for
 _QUOTE_CURRENCIES: Final = ("USDT", "USDC", "USD", "BTC")
 
 
@@ -27,14 +28,15 @@ class AssetList:
         self._checks = feed != "test"  # its one symbol, FAKEPACA, is no asset
         self._known: dict[str, Asset] = {}
         self._unknown: dict[str, float] = {}
+        self._wanted: set[str] = set()  # asset classes whose list could not be had in time
         self._pairs: dict[str, str] = {}
         self._pairs_asked_s = -_ASK_AGAIN_S
 
-    def judge(self, tickers: Iterable[str]) -> dict[str, str]:
+    def judge(self, tickers: Iterable[str], within_s: float = 2.5) -> dict[str, str]:
         """The reason, for each ticker that cannot be followed.
 
         Raises:
-            RestUnavailable, RestRefused: the list could not be asked.
+            RestUnavailable, RestRefused: the list could not be asked within the time.
         """
         if not self._checks:
             return {}
@@ -43,27 +45,45 @@ class AssetList:
         self._unknown = {t: s for t, s in self._unknown.items() if now - s < _ASK_AGAIN_S}
         new = [t for t in wanted if t not in self._known and t not in self._unknown]
         if len(new) > _ONE_BY_ONE:
-            for asset_class in {_class_of(ticker) for ticker in new}:
-                listed = self._rest.assets(asset_class)
-                self._known.update({asset.symbol: asset for asset in listed})
+            for asset_class in sorted({_class_of(ticker) for ticker in new}):
+                self._list(asset_class, now + within_s)
             self._unknown.update(dict.fromkeys((t for t in new if t not in self._known), now))
         else:
             for ticker in new:
-                self._look_up(ticker, now)
+                self._look_up(ticker, now + within_s)
         return {ticker: reason for ticker in wanted if (reason := self._reason(ticker))}
 
-    def _look_up(self, ticker: str, now_s: float) -> None:
-        asset = self._rest.asset(ticker)
+    def _list(self, asset_class: str, deadline_s: float) -> None:
+        """Some 11,000 stocks: where that takes too long, a chore asks again in its own time."""
+        try:
+            listed = self._rest.assets(asset_class, _left(deadline_s))
+        except RestUnavailable:
+            self._wanted.add(asset_class)
+            raise
+        self._known.update({asset.symbol: asset for asset in listed})
+        self._wanted.discard(asset_class)
+
+    def _look_up(self, ticker: str, deadline_s: float) -> None:
+        asset = self._rest.asset(ticker, _left(deadline_s))
         if asset is not None and asset.status == "active":
             self._known[ticker] = asset
         else:
-            self._unknown[ticker] = now_s
+            self._unknown[ticker] = time.monotonic()
 
     def _reason(self, ticker: str) -> str | None:
         asset = self._known.get(ticker)
         if asset is None:
             return "unknown_ticker"
         return None if asset.asset_class == _class_of(ticker) else "unsupported_asset_class"
+
+    def load_lists(self) -> None:
+        """Ask for the lists that could not be had in time; in a thread that may wait."""
+        for asset_class in sorted(self._wanted.copy()):
+            try:
+                self._list(asset_class, time.monotonic() + _PATIENCE_S)
+                log.info("assets.listed", asset_class=asset_class)
+            except (RestUnavailable, RestRefused) as error:
+                log.info("assets.not_listed", asset_class=asset_class, error=str(error))
 
     def load_pairs(self) -> None:
         """Ask for the crypto pairs, once; not in the order thread, which must not wait for REST."""
@@ -96,3 +116,11 @@ def _split_pair(symbol: str) -> str:
         if symbol.endswith(currency) and len(symbol) > len(currency):
             return f"{symbol[: -len(currency)]}/{currency}"
     return symbol
+
+
+def _left(deadline_s: float) -> float:
+    """Seconds to a deadline. Raises RestUnavailable: it is over."""
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise RestUnavailable("Alpaca's answers took too long")
+    return left_s

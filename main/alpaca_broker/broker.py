@@ -159,6 +159,7 @@ class AlpacaBroker:
         """
         parts = self._need_parts()
         self._update_publisher.move(State.STARTING)
+        parts.publisher.expect_tickers(len(self._following))
         early = parts.price_desk.take_early(self._following)
         if early:
             parts.publisher.publish_batch(early)
@@ -211,15 +212,20 @@ class AlpacaBroker:
 
     # -- tickers
 
-    def subscribe_symbols(self, symbols: Mapping[str, frozenset[str]]) -> Mapping[str, Rejection]:
+    def subscribe_symbols(
+        self, symbols: Mapping[str, frozenset[str]], timeout_s: float | None = None
+    ) -> Mapping[str, Rejection]:
         """Follow `symbols` (ticker -> kinds of data): first upstream, while the producers still
-        run, then stop, change, start. Returns why, for each that is not followed.
+        run, then stop, change, start. Returns why, for each that is not followed, or that Alpaca
+        has not acknowledged within `timeout_s`.
         """
         channels = {t: channels_of(t, data, with_statuses=True) for t, data in symbols.items()}
         parts = self._need_parts()
         new = [ticker for ticker in symbols if ticker not in self._following]
+        if timeout_s is None:
+            timeout_s = self.config.reply_timeout_s
         rejections = parts.upstreams.request_and_wait(
-            "subscribe", channels, self.config.reply_timeout_s, parts.absence.teller(new)
+            "subscribe", channels, timeout_s, parts.absence.teller(new)
         )
         accepted = {ticker: data for ticker, data in symbols.items() if ticker not in rejections}
         if accepted:
@@ -229,8 +235,11 @@ class AlpacaBroker:
             self._restart_with(following)
         return rejections
 
-    def unsubscribe_symbols(self, symbols: Mapping[str, frozenset[str]]) -> None:
-        """Leave `symbols` (ticker -> kinds of data): stop, change, start, and then upstream."""
+    def unsubscribe_symbols(
+        self, symbols: Mapping[str, frozenset[str]], *, wait: bool = True
+    ) -> None:
+        """Leave `symbols` (ticker -> kinds of data): stop, change, start, and then upstream.
+        Without `wait` what is asked of Alpaca next is asked before this is answered."""
         following = dict(self._following)
         for ticker, data in symbols.items():
             left = following.get(ticker, frozenset()) - data
@@ -243,15 +252,19 @@ class AlpacaBroker:
             ticker: channels_of(ticker, data, with_statuses=ticker not in following)
             for ticker, data in symbols.items()
         }
-        self._need_parts().upstreams.request_and_wait(
-            "unsubscribe", channels, self.config.reply_timeout_s
-        )
+        timeout_s = self.config.reply_timeout_s if wait else 0.0
+        self._need_parts().upstreams.request_and_wait("unsubscribe", channels, timeout_s)
 
     def drop_symbols(self, symbols: Collection[str]) -> None:
         """Stop publishing what Alpaca no longer follows; later rounds ask for it again."""
         left = {ticker: data for ticker, data in self._following.items() if ticker not in symbols}
         if left != self._following:
             self._restart_with(left)
+
+    def forget_losses(self, wanted: Collection[str]) -> None:
+        """Tickers that nobody wants any more lack nothing."""
+        for stream in list(self._need_parts().upstreams.market.values()):
+            stream.forget_losses(wanted)
 
     # -- what comes in
 

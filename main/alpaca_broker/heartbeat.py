@@ -23,6 +23,7 @@ from ..utils.redis.messages import (
 )
 from ..utils.tracebacks import plain_traceback
 from .connection import StreamState
+from .workers import Worker
 
 log: Final = structlog.get_logger("tickerbus.heartbeat")
 
@@ -111,7 +112,7 @@ def _brief(reason: str | None) -> str | None:
     return reason and reason[:200]
 
 
-class Heartbeat:
+class Heartbeat(Worker):
     """A named thread that calls `beat` every `period_s`, and at once when it is nudged, or when
     `look`, which it calls more often, has found a change."""
 
@@ -123,28 +124,17 @@ class Heartbeat:
         period_s: float,
         look: Callable[[], bool] = lambda: False,
     ) -> None:
+        super().__init__()
         self._beat, self._period_s, self._look = beat, period_s, look
         self._nudged = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def nudge(self) -> None:
         """A state has changed: say so now."""
         self._nudged.set()
 
     def begin_stop(self) -> None:
-        self._stopping = True
+        super().begin_stop()
         self._nudged.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Whether it ended within the time."""
-        if self._thread.ident is None:
-            return True
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         next_beat_s = 0.0

@@ -32,7 +32,7 @@ STATUS_EVENTS: Final[dict[str, tuple[str, str]]] = {
     "pending_replace": ("pending_replace", "updated_at"),
 }
 _FIRST: Final = frozenset({"pending_new", "accepted", "new", "held"})
-_KEPT_ORDERS: Final = 20_000  # ended ones; a day of one account
+_KEPT_ORDERS: Final = 10_000  # ended ones: hours of a busy account
 
 
 class OrderLedger:

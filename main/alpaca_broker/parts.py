@@ -132,5 +132,7 @@ def make_parts(
         price_desk=PriceDesk(translator, recovery.ask),
         ledger=ledger,
         inquiry=inquiry,
-        reconciler=Reconciler(inquiry, orders, (clock.refresh, keeper.keep, assets.load_pairs)),
+        reconciler=Reconciler(
+            inquiry, orders, (clock.refresh, keeper.keep, assets.load_pairs, assets.load_lists)
+        ),
     )

@@ -6,7 +6,6 @@ one. Only a draining stop empties the buffer first.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -14,6 +13,7 @@ import structlog
 
 from ..utils.redis.errors import BusError
 from ..utils.tracebacks import plain_traceback
+from .workers import Worker
 
 log: Final = structlog.get_logger("tickerbus.producer")
 
@@ -28,7 +28,7 @@ class Source(Protocol):
     def wake(self) -> None: ...
 
 
-class Producer:
+class Producer(Worker):
     """One named thread: take all that waits, hand it on as one batch, again."""
 
     name = "producer"
@@ -41,24 +41,16 @@ class Producer:
         finish: Callable[[], None] = lambda: None,
     ) -> None:
         """`finish` ends what `handle` has begun: the thread's last act."""
+        super().__init__()
         self._source, self._handle, self._on_failure = source, handle, on_failure
         self._finish = finish
-        self._stopping = self._draining = False
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._draining = False
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def begin_stop(self, drain: bool) -> None:
+    def begin_stop(self, drain: bool = False) -> None:
         """Ask it to end after its batch, or, draining, once its buffer is empty."""
         self._draining = drain
-        self._stopping = True
+        super().begin_stop()
         self._source.wake()
-
-    def join(self, timeout_s: float) -> bool:
-        """Whether it has ended within the time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:

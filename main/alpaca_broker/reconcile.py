@@ -22,6 +22,7 @@ from .order_buffer import OrderBuffer
 from .order_inquiry import OrderInquiry
 from .order_ledger import OrderLedger
 from .rest import RestRefused, RestUnavailable
+from .workers import Worker
 
 log: Final = structlog.get_logger("tickerbus.reconcile")
 
@@ -31,7 +32,7 @@ _RETRY_S: Final = 1.0
 _PAGE: Final = 500
 
 
-class Reconciler:
+class Reconciler(Worker):
     """Asks REST. `live` is called when the order stream is (again) up; everything else happens in
     its own thread."""
 
@@ -44,18 +45,17 @@ class Reconciler:
         chores: Sequence[Callable[[], None]] = (),
     ) -> None:
         """`chores` are called at each turn, in this thread: what else may wait for an answer."""
+        super().__init__()
         self.counters: Counter[str] = inquiry.counters
         self._inquiry, self._buffer, self._chores = inquiry, buffer, chores
         self._live: tuple[int, int] | None = None  # (connection, since when)
         self._wake = threading.Condition()
         self._asked_again = self._retry = False
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         """From where the last broker left off. Raises redis.RedisError."""
         self._inquiry.begin()
-        self._thread.start()
+        super().start()
 
     def live(self, connection: int) -> None:
         """The order stream is up: what it missed is to be found before entries are safe."""
@@ -66,15 +66,8 @@ class Reconciler:
 
     def begin_stop(self) -> None:
         with self._wake:
-            self._stopping = True
+            super().begin_stop()
             self._wake.notify()
-
-    def join(self, timeout_s: float) -> bool:
-        """Whether it ended within the time."""
-        if self._thread.ident is None:
-            return True
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         wait_s = PERIOD_S

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -29,6 +28,7 @@ from .registry import is_crypto
 from .rest import MarketDataRest, RestRefused, RestUnavailable
 from .sale_conditions import LastPriceRule
 from .translate import MarketTranslator
+from .workers import Worker
 
 log: Final = structlog.get_logger("tickerbus.recovery")
 
@@ -39,7 +39,7 @@ _JOURNAL_TAIL: Final = 2_000
 _WAITING: Final = 64
 
 
-class Recovery:
+class Recovery(Worker):
     """`ask` is for the price desk; the rest happens in its own thread."""
 
     name = "recovery"
@@ -53,28 +53,17 @@ class Recovery:
         feed: str,
         last_price_rule: LastPriceRule | None = None,
     ) -> None:
+        super().__init__()
         self.counters: Counter[str] = Counter()
         self._rest, self._client, self._names = rest, client, names
         self._buffer, self._feed = buffer, feed
         self._asked: queue.Queue[tuple[Break, float] | None] = queue.Queue(_WAITING)
         self._translator = MarketTranslator(last_price_rule)
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def begin_stop(self) -> None:
-        self._stopping = True
+        super().begin_stop()
         with contextlib.suppress(queue.Full):  # then it is awake anyway
             self._asked.put_nowait(None)
-
-    def join(self, timeout_s: float) -> bool:
-        """Whether it ended within the time."""
-        if self._thread.ident is None:
-            return True
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def ask(self, pause: Break) -> bool:
         """Begin a refill; False when there can be none."""

@@ -155,17 +155,17 @@ class TradingRest(Rest):
         path = f"/v2/calendar?start={start.isoformat()}&end={end.isoformat()}"
         return self._json(path, list[dict[str, Any]])
 
-    def asset(self, symbol: str) -> Asset | None:
+    def asset(self, symbol: str, timeout_s: float = _TIMEOUT_S) -> Asset | None:
         """One asset, or None if Alpaca does not know it."""
         try:
-            return self._json(f"/v2/assets/{quote(symbol, safe='')}", Asset)
+            return self._json(f"/v2/assets/{quote(symbol, safe='')}", Asset, timeout_s)
         except RestUnknown:
             return None
 
-    def assets(self, asset_class: str) -> list[Asset]:
+    def assets(self, asset_class: str, timeout_s: float = _TIMEOUT_S) -> list[Asset]:
         """All active assets of `us_equity` (some 11,000) or `crypto` (some 60)."""
         query = {"status": "active", "asset_class": asset_class}
-        return self._json(f"/v2/assets?{urlencode(query)}", list[Asset])
+        return self._json(f"/v2/assets?{urlencode(query)}", list[Asset], timeout_s)
 
     def orders(self, after: str | None, status: str = "all") -> list[dict[str, Any]]:
         """The orders that were submitted after that moment (RFC 3339), oldest first, all pages."""

@@ -21,15 +21,20 @@ from ..utils.tracebacks import plain_traceback
 from .assets import AssetList
 from .errors import BrokerError
 from .lease_store import LeaseStore
+from .lease_time import LeaseTime, now_ms
 from .registration_requests import Request
 from .registry import Holding, Registry
 from .rest import RestRefused, RestUnavailable
+from .round_ledger import RoundLedger
 from .streams import PendingChange
 from .upstreams import Rejection
+from .workers import Worker
 
 log: Final = structlog.get_logger("tickerbus.registration")
 
 MAX_WAITING: Final = 10_000
+REPLY_S: Final = 5.0  # a request is answered after this with what is known
+LOOK_UP_S: Final = 2.5  # of that: for what Alpaca knows of new tickers
 _EXPIRY_TICK_S: Final = 1.0
 _ASK_AGAIN_S: Final = (1.0, 30.0)  # first, and at the most
 
@@ -38,17 +43,21 @@ class Conductor(Protocol):
     """What a round asks of the broker."""
 
     def subscribe_symbols(
-        self, symbols: Mapping[str, frozenset[str]]
+        self, symbols: Mapping[str, frozenset[str]], timeout_s: float | None = None
     ) -> Mapping[str, Rejection]: ...
 
-    def unsubscribe_symbols(self, symbols: Mapping[str, frozenset[str]]) -> None: ...
+    def unsubscribe_symbols(
+        self, symbols: Mapping[str, frozenset[str]], *, wait: bool = True
+    ) -> None: ...
+
+    def forget_losses(self, wanted: Collection[str]) -> None: ...
 
     def following(self) -> Mapping[str, frozenset[str]]: ...
 
     def drop_symbols(self, symbols: Collection[str]) -> None: ...
 
 
-class RegistrationThread:
+class RegistrationThread(Worker):
     """Owns the registry. `put` is for any thread; everything else happens in its own."""
 
     name = "registration"
@@ -64,29 +73,24 @@ class RegistrationThread:
         redis_hears: Callable[[], bool] = lambda: True,
     ) -> None:
         """`redis_hears` says whether clients can reach us at present."""
+        super().__init__()
         self._redis_hears = redis_hears
         self._conductor, self._registry, self._assets = conductor, registry, assets
         self._store, self._reply, self._on_failure = store, reply, on_failure
         self._waiting: deque[Request] = deque()
         self._wake = threading.Condition()
-        self._stopping = False
         self._lost: set[str] = set()
         self._restored: list[PendingChange] = []
         self._rewrite = False
         self._rewrite_after_s = self._ask_again_s = 0.0
         self._ask_again_after_s = _ASK_AGAIN_S[0]
         self._unwritten: list[Holding] = []  # releases that Redis did not take yet
-        self._clock = _ClockWatch()
-        self._listened_s = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._lease_time = LeaseTime()
         self.rounds = 0
 
     def await_restored(self, changes: Sequence[PendingChange]) -> None:
         """Before the start: the requests for what was held before, whose answers are to come."""
         self._restored = list(changes)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def put(self, request: Request) -> bool:
         """Queue a request for the next round; False when too many wait."""
@@ -115,21 +119,14 @@ class RegistrationThread:
 
     def begin_stop(self) -> None:
         with self._wake:
-            self._stopping = True
+            super().begin_stop()
             self._wake.notify()
-
-    def join(self, timeout_s: float) -> bool:
-        """Whether it ended within the time."""
-        if self._thread.ident is None:
-            return True
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopping:
             requests = self._gather()
-            self._registry.shift(self._clock.step_ms() + self._deaf_ms())
-            expired = self._registry.expire(_now_ms())
+            self._registry.shift(self._lease_time.shift_ms(self._redis_hears()))
+            expired = self._registry.expire(now_ms())
             try:
                 self._see_to_restored()
                 self._see_to_losses()
@@ -147,13 +144,6 @@ class RegistrationThread:
                 log.error("registration.failed", traceback=plain_traceback())
                 self._on_failure(self.name, error)
                 return
-
-    def _deaf_ms(self) -> int:
-        """How long, since this was asked before, no renewal could be heard because Redis is away:
-        leases do not run out in that time."""
-        now_s, before_s = time.monotonic(), self._listened_s
-        self._listened_s = now_s
-        return 0 if self._redis_hears() else int((now_s - before_s) * 1_000)
 
     def _gather(self) -> list[Request]:
         with self._wake:
@@ -208,13 +198,14 @@ class RegistrationThread:
 
     def _run_round(self, requests: list[Request], expired: list[Holding]) -> None:
         self.rounds += 1
+        answer_by_s = time.monotonic() + REPLY_S
         for holding in expired:
             log.info("lease.expired", ticker=holding.ticker, client_id=holding.client_id)
-        ledger = _RoundLedger(self._registry, released=expired)
+        ledger = RoundLedger(self._registry, released=expired)
         refusals = self._judge_new_tickers(requests)
         for request in requests:
-            ledger.decide(request, refusals.get(request.ticker), _now_ms())
-        rejections = self._follow_what_is_wanted()
+            ledger.decide(request, refusals.get(request.ticker), now_ms())
+        rejections = self._follow_what_is_wanted(answer_by_s - time.monotonic())
         ledger.take_back(rejections)
         self._write(ledger.held(), ledger.released())
         for reply in ledger.replies():
@@ -227,7 +218,7 @@ class RegistrationThread:
         if not new:
             return {}
         try:
-            reasons = self._assets.judge(new)
+            reasons = self._assets.judge(new, LOOK_UP_S)
         except (RestUnavailable, RestRefused) as error:
             detail = f"the asset list could not be asked: {error}"
             return dict.fromkeys(new, Rejection(reason="upstream_unavailable", detail=detail))
@@ -241,7 +232,7 @@ class RegistrationThread:
         told = _DETAILS[reason].format(ticker=ticker)
         return f"{told}: did you mean {meant}?" if meant else told
 
-    def _follow_what_is_wanted(self) -> Mapping[str, Rejection]:
+    def _follow_what_is_wanted(self, timeout_s: float = REPLY_S) -> Mapping[str, Rejection]:
         """Bring upstream and producers to what the registry wants."""
         wanted, has = self._registry.wanted(), self._conductor.following()
         leave = {
@@ -256,8 +247,9 @@ class RegistrationThread:
         }
         # Leaving comes first: it makes room under the symbol limit.
         if leave:
-            self._conductor.unsubscribe_symbols(leave)
-        return self._conductor.subscribe_symbols(follow) if follow else {}
+            self._conductor.unsubscribe_symbols(leave, wait=not follow)
+        self._conductor.forget_losses(wanted)
+        return self._conductor.subscribe_symbols(follow, timeout_s) if follow else {}
 
     def _write(self, held: Sequence[Holding], released: Sequence[Holding]) -> None:
         """Keep it in Redis. What could not be written is written whole at the next turn."""
@@ -278,103 +270,3 @@ _DETAILS: Final = {
     "unknown_ticker": "Alpaca does not know {ticker}, or it is not active",
     "unsupported_asset_class": "{ticker} is neither a stock nor a crypto pair",
 }
-
-
-class _RoundLedger:
-    """What one round decided, so that it can be taken back, kept and answered."""
-
-    def __init__(self, registry: Registry, released: list[Holding]) -> None:
-        self._registry = registry
-        self._touched: dict[tuple[str, str], Holding | None] = {h.key: None for h in released}
-        self._before: dict[tuple[str, str], Holding | None] = {}
-        self._outcomes: list[tuple[Request, Rejection | None]] = []
-
-    def decide(self, request: Request, refusal: Rejection | None, now_ms: int) -> None:
-        if request.action == "unsubscribe":
-            outcome = self._release(request)
-        else:
-            outcome = refusal or self._hold(request, now_ms)
-        self._outcomes.append((request, outcome))
-
-    def _release(self, request: Request) -> Rejection | None:
-        holding = self._registry.release(request.ticker, request.client_id)
-        self._touched[request.ticker, request.client_id] = None
-        if holding is not None:
-            return None
-        who = request.client_id or "no anonymous client"
-        detail = f"{who} does not hold {request.ticker}"
-        return Rejection(reason="not_registered", detail=detail)
-
-    def _hold(self, request: Request, now_ms: int) -> Rejection | None:
-        if not self._registry.has_room_for(request.ticker):
-            limit = self._registry.symbol_limit
-            detail = f"{limit} symbols are followed already: the plan's limit"
-            return Rejection(reason="symbol_limit", detail=detail)
-        holding = request.holding(now_ms)
-        before = next((h for h in self._registry.holdings() if h.key == holding.key), None)
-        self._before.setdefault(holding.key, before)
-        self._registry.hold(holding)
-        self._touched[holding.key] = holding
-        return None
-
-    def take_back(self, rejections: Mapping[str, Rejection]) -> None:
-        """Undo what upstream would not follow: the holds of this round, not the older ones."""
-        if not rejections:
-            return
-        for number, (request, outcome) in enumerate(self._outcomes):
-            rejection = rejections.get(request.ticker)
-            if rejection is None or outcome is not None or request.action == "unsubscribe":
-                continue
-            key = (request.ticker, request.client_id)
-            before = self._before.get(key)
-            if before is not None and before.data >= request.data:
-                continue  # only renewed: what it holds is merely away for the moment
-            self._registry.release(*key)
-            if before is not None:
-                self._registry.hold(before)
-            self._touched[key] = before
-            self._outcomes[number] = (request, rejection)
-
-    def held(self) -> list[Holding]:
-        return [holding for holding in self._touched.values() if holding is not None]
-
-    def released(self) -> list[Holding]:
-        return [
-            Holding(ticker=ticker, client_id=client_id, until_ms=None)
-            for (ticker, client_id), holding in self._touched.items()
-            if holding is None
-        ]
-
-    def replies(self) -> list[RegistrationReply]:
-        return [
-            request.accepted(self._registry.holders(request.ticker))
-            if outcome is None
-            else request.rejected(
-                outcome.reason, outcome.detail, self._registry.holders(request.ticker)
-            )
-            for request, outcome in self._outcomes
-        ]
-
-
-class _ClockWatch:
-    """Notices when the clock is set: leases last as long as they were given for."""
-
-    def __init__(self) -> None:
-        self._ahead_ms = self._measure()
-
-    def step_ms(self) -> int:
-        """By how much the clock was set since the last call; 0 for less than 30 s."""
-        ahead_ms = self._measure()
-        step = ahead_ms - self._ahead_ms
-        if abs(step) < 30_000:
-            return 0
-        self._ahead_ms = ahead_ms
-        log.warning("clock.was_set", step_s=step // 1_000)
-        return step
-
-    def _measure(self) -> int:
-        return _now_ms() - time.monotonic_ns() // 1_000_000
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -142,6 +142,12 @@ class MarketStream(Upstream):
         self.change("unsubscribe", {symbol: channels})
         with self._lock:  # the reader finds `again` made
             again = self.change("subscribe", {symbol: channels}, settled)
+
+    def forget_losses(self, wanted: Collection[str]) -> None:
+        """Of tickers that nobody wants any more: who follows one again begins anew."""
+        with self._lock:
+            for symbol in self._lost_since_ns.keys() - wanted:
+                del self._lost_since_ns[symbol]
 
     def forget(self, pending: PendingChange) -> None:
         """Nobody waits for this change any more: a subscribe is not asked again, and undone if it

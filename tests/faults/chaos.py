@@ -25,7 +25,6 @@ TICKERS = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA", "GOOG", "META", "AMD", "INTC"
 ROUND_S = 60.0
 RECOVER_S = 15.0  # several faults end at once
 RECONCILED_S = 45.0
-HANDED_OVER_S = 12.0  # what one memory holds, Redis or the owner's, the other has after this
 HABITS_S = 30.0  # what is usual for a ticker is known after this
 JUDGED_FROM_S = 900.0  # before, a fresh process is still filling its bounded buffers
 MAY_GROW = 1.10  # the median of the last quarter against that of the second
@@ -63,7 +62,6 @@ class Chaos:
         self._next_sample = 0.0
         self._calm_kills = False
         self._habits_from_s = HABITS_S
-        self._memory_safe_from_s = self._owner_knows_from_s = 0.0
         self._worst = Counts()
 
     def run(self) -> None:
@@ -83,13 +81,13 @@ class Chaos:
             self._sample_memory()
             self._undo(time.monotonic())
             if time.monotonic() >= next_action:
-                self._begin_one()
+                self._begin_one(deadline - time.monotonic())
                 next_action = time.monotonic() + self._dice.uniform(0.3, 5.0)
             self._stage.read()
             time.sleep(0.05)
         self._undo(float("inf"))
 
-    def _begin_one(self) -> None:
+    def _begin_one(self, left_s: float) -> None:
         busy = frozenset().union(*(action.uses for _, action, _ in self._in_force))
         may = [
             action
@@ -97,8 +95,7 @@ class Chaos:
             if not action.uses & busy
             and not (action.kills and self._calm_kills)
             and not (action.needs_habits and self._elapsed() < self._habits_from_s)
-            and not (action.kills and self._elapsed() < self._memory_safe_from_s)
-            and not (action.empties and self._elapsed() < self._owner_knows_from_s)
+            and not (action.needs_habits and left_s < action.lasts_s[1])  # else cut short below
         ]
         (action,) = self._dice.choices(may, [action.weight for action in may])
         lasts_s = self._dice.uniform(*action.lasts_s)
@@ -106,12 +103,8 @@ class Chaos:
         undo = action.begin(self._stage, lasts_s, self._dice)
         self._in_force.append((time.monotonic() + lasts_s, action, undo))
         self.report.actions += 1
-        ended_s = self._elapsed() + lasts_s
         if action.kills:
-            self._habits_from_s = ended_s + HABITS_S
-            self._owner_knows_from_s = ended_s + HANDED_OVER_S
-        if action.empties:
-            self._memory_safe_from_s = ended_s + HANDED_OVER_S
+            self._habits_from_s = self._elapsed() + lasts_s + HABITS_S
 
     def _undo(self, now: float) -> None:
         over = [each for each in self._in_force if each[0] <= now]
@@ -138,7 +131,7 @@ class Chaos:
         stage.sim.faults.heal()
         stage.cause_ends()
         # The slow one takes as long as its handler does: it only has to come there, below.
-        recovered = self._wait(lambda: stage.recovered_at(), RECOVER_S, "all recovered")
+        recovered = self._wait(stage.recovered_at, RECOVER_S, "all recovered")
         self.report.recover_s.append(max(0.0, (recovered - stage.cause_ended) / 1e9))
         stage.orders.pause()
         stage.cutoff = stage.newest_ids()

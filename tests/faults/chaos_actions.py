@@ -2,8 +2,8 @@
 
 `uses` names what an action needs for itself; two that use the same thing do not overlap, all others
 may. Some need more: a muteness has to last until it can be noticed, and one that falls into an
-outage of Redis, where nobody reads on, cannot be. A broker that is killed when Redis was just
-emptied would take with it the only memory of what was published (docs/reliability.md says so).
+outage of Redis, where nobody reads on, cannot be. The brokers keep a record on disk, so that one
+may also be killed when Redis was just emptied.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ class Action:
     uses: frozenset[str] = frozenset()
     weight: int = 2
     needs_habits: bool = False  # the broker has to know what is usual for the tickers
-    empties: bool = False  # Redis: only the broker's memory has the orders, until it comes back
     kills: bool = False  # only in the first quarter, so that memory is measured on one process
 
 
@@ -253,11 +252,10 @@ ACTIONS: Final = (
         begin=_redis_restarts,
         lasts_s=(0.1, 2),
         uses=REDIS,
-        empties=True,
     ),
     Action(name="Redis freezes", begin=_redis_freezes, lasts_s=(0.5, 8), uses=REDIS),
     Action(name="Redis busy", begin=_redis_busy, uses=REDIS),
-    Action(name="FLUSHALL", begin=_flushed, uses=REDIS, empties=True),
+    Action(name="FLUSHALL", begin=_flushed, uses=REDIS),
     Action(name="clients thrown out", begin=_thrown_out, uses=REDIS),
     Action(name="out of memory", begin=_no_memory, lasts_s=(0.5, 3), uses=REDIS),
     Action(name="broker cut off from Redis", begin=_stall("broker"), lasts_s=(0.5, 8), uses=REDIS),

@@ -71,12 +71,13 @@ class Packer:
         self._numbering = b',"epoch":%d,"seq":' % epoch
         self._encode = msgspec.json.Encoder().encode
         self._routes: dict[str, _Route] = {}
+        self.tickers: int | None = None  # that prices are published of; None: every symbol
         self._fixed_keys = pack_argument(names.BROKER_EPOCH) + pack_argument(names.BROKER_BATCH)
 
     @property
     def journal_bound(self) -> int:
         """Entries that each ticker's journal may hold now."""
-        return self.bounds.per_ticker(len(self._routes))
+        return self.bounds.per_ticker(len(self._routes) if self.tickers is None else self.tickers)
 
     def pack(self, messages: Sequence[BusMessage]) -> Batch:
         """Number and pack. Orders go first, quotes and bars last; otherwise the order stays.

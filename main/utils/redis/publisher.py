@@ -170,6 +170,13 @@ class RedisPublisher:
         """Entries that each ticker's journal may hold now."""
         return self._packer.journal_bound if self._packer else self._bounds.max_per_ticker
 
+    def expect_tickers(self, count: int) -> None:
+        """How many tickers share the journals' megabytes from now on. Without this it is every
+        symbol that anything was ever published of, orders of options too."""
+        with self._lock:
+            if self._packer is not None:
+                self._packer.tickers = count
+
     def seqs(self) -> dict[str, int]:
         """The last number of every ticker. Call it under `ordered()` to publish it as a fact.
 

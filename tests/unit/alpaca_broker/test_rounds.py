@@ -34,18 +34,28 @@ class FakeConductor:
         self.calls: list[tuple[str, dict[str, frozenset[str]]]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.wanted: set[str] = set()
+        self.waited: list[bool] = []
+        self.timeouts_s: list[float | None] = []
         self._following: dict[str, frozenset[str]] = {}
 
-    def subscribe_symbols(self, symbols: Symbols) -> Mapping[str, Rejection]:
+    def subscribe_symbols(
+        self, symbols: Symbols, timeout_s: float | None = None
+    ) -> Mapping[str, Rejection]:
         self.calls.append(("subscribe", dict(symbols)))
+        self.timeouts_s.append(timeout_s)
         assert self.gate.wait(10)
         for symbol, data in symbols.items():
             if symbol not in self.rejects:
                 self._following[symbol] = self._following.get(symbol, frozenset()) | data
         return {s: why for s, why in self.rejects.items() if s in symbols}
 
-    def unsubscribe_symbols(self, symbols: Symbols) -> None:
+    def forget_losses(self, wanted: Collection[str]) -> None:
+        self.wanted = set(wanted)
+
+    def unsubscribe_symbols(self, symbols: Symbols, *, wait: bool = True) -> None:
         self.calls.append(("unsubscribe", dict(symbols)))
+        self.waited.append(wait)
         for symbol, data in symbols.items():
             left = self._following[symbol] - data
             if left:
@@ -72,7 +82,7 @@ class FakeAssets:
         self.error: Exception | None = None
         self.asked: list[list[str]] = []
 
-    def judge(self, tickers: Iterable[str]) -> dict[str, str]:
+    def judge(self, tickers: Iterable[str], within_s: float = 2.5) -> dict[str, str]:
         asked = list(tickers)
         self.asked.append(asked)
         if self.error is not None:
@@ -190,6 +200,27 @@ def test_unsubscribe_of_one_holder_keeps_the_ticker_for_the_others(desk: Desk) -
     desk.ask(unsubscribe("AAPL", "b"))
     assert desk.conductor.following() == {}
     assert desk.stored() == set()
+
+
+def test_a_round_that_leaves_and_follows_waits_for_one_answer_only(desk: Desk) -> None:
+    """A reply comes after five seconds at the most, however much has to be asked."""
+    desk.ask(subscribe("AAPL"))
+    desk.ask(unsubscribe("AAPL"), subscribe("MSFT"))
+    desk.ask(unsubscribe("MSFT"))
+    assert [kind for kind, _ in desk.conductor.calls[1:]] == [
+        "unsubscribe",
+        "subscribe",
+        "unsubscribe",
+    ]
+    assert desk.conductor.waited == [False, True]
+    assert all(0 < (timeout_s or 0) <= 5 for timeout_s in desk.conductor.timeouts_s)
+
+
+def test_after_a_round_nothing_is_kept_of_tickers_that_nobody_wants(desk: Desk) -> None:
+    desk.ask(subscribe("AAPL"), subscribe("MSFT"))
+    assert desk.conductor.wanted == {"AAPL", "MSFT"}
+    desk.ask(unsubscribe("AAPL"))
+    assert desk.conductor.wanted == {"MSFT"}
 
 
 def test_what_nobody_holds_cannot_be_left_and_nothing_changes(desk: Desk) -> None:
@@ -357,7 +388,7 @@ def test_an_unforeseen_error_is_told_with_the_threads_name(
 ) -> None:
     fault = RuntimeError("poisoned")
 
-    def fail(_symbols: Symbols) -> Mapping[str, Rejection]:
+    def fail(_symbols: Symbols, *_: object) -> Mapping[str, Rejection]:
         raise fault
 
     monkeypatch.setattr(desk.conductor, "subscribe_symbols", fail)

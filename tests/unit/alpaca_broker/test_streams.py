@@ -499,3 +499,15 @@ def test_a_ticker_that_lost_its_place_tells_the_time_between_once_it_is_followed
     ]
     follow(line, "MSFT", channels=BOTH)
     assert line.breaks() == [], "told once"
+
+
+def test_a_ticker_that_nobody_wanted_meanwhile_begins_anew(line: Line) -> None:
+    """Weeks later its first message must not be a gap since then."""
+    follow(line, "AAPL", "MSFT")
+    line.lose()
+    line.connect()
+    line.acknowledge("AAPL")  # and MSFT is missing
+    line.breaks()
+    line.stream.forget_losses({"AAPL"})
+    follow(line, "MSFT")
+    assert line.breaks() == []
