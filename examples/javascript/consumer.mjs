@@ -24,7 +24,7 @@ const bus = await follow({
   leaseS: Number(process.env.LEASE_S ?? 60),
   tickers: tickers.length ? tickers : ["AAPL"],
   onMessage: show,
-  onRejected: (reply) => {
+  onRejected: (reply, bus) => {
     console.error(`${reply.ticker} is not followed, ${reply.reason}: ${reply.detail ?? ""}`);
     process.exitCode = 1;
     bus.close();

@@ -11,7 +11,7 @@ const PASSING = ["rate_limited", "upstream_unavailable"]; // reasons to ask agai
 const ASK_AGAIN_MS = 5_000;
 const SILENCE_MS = 5_000; // without a heartbeat: the connection may be dead, and nothing says so
 
-/** Follow `tickers` until `close()` is called on what this returns. */
+/** Follow `tickers` until `close()` is called on what this returns, and `onRejected` gets too. */
 export async function follow({ clientId, leaseS, tickers, onMessage, onRejected }) {
   const { REDIS_HOST = "localhost", REDIS_PORT = 6379 } = process.env;
   const url = process.env.REDIS_URL ?? `redis://${REDIS_HOST}:${REDIS_PORT}`;
@@ -26,6 +26,7 @@ export async function follow({ clientId, leaseS, tickers, onMessage, onRejected 
   let epoch = null;
   let heardAt = Date.now();
   let closing = false;
+  let renewal, watchdog;
 
   function ask(action) {
     for (const ticker of tickers) {
@@ -38,7 +39,7 @@ export async function follow({ clientId, leaseS, tickers, onMessage, onRejected 
   function onReply(reply) {
     if (closing || reply.client_id !== clientId || reply.status !== "rejected") return;
     if (PASSING.includes(reply.reason)) setTimeout(() => closing || ask("subscribe"), ASK_AGAIN_MS);
-    else onRejected(reply);
+    else onRejected(reply, bus);
   }
 
   function onHeartbeat(status) {
@@ -60,29 +61,11 @@ export async function follow({ clientId, leaseS, tickers, onMessage, onRejected 
     ask("subscribe");
   }
 
-  for (const connection of [redis, subscriber]) {
-    connection.on("error", (error) => console.error(`redis: ${error.message}`)); // it tries again
-  }
-  subscriber.on("message", (channel, payload) => {
-    const message = JSON.parse(payload);
-    if (channel === STATUS) onHeartbeat(message);
-    else if (channel === REPLIES) onReply(message);
-    else readers.get(channel)?.receive(message);
-  });
-  await new Promise((joined) => {
-    subscriber.on("ready", () => join().then(joined, (error) => console.error(error.message)));
-  });
-  const renewal = setInterval(() => ask("subscribe"), (leaseS * 1000) / 3);
-  const watchdog = setInterval(() => {
-    if (Date.now() - heardAt < SILENCE_MS) return;
-    heardAt = Date.now();
-    subscriber.disconnect(true); // and connect again
-  }, 1_000);
-
-  return {
+  const bus = {
     async close() {
       if (closing) return;
       closing = true;
+      for (const reader of readers.values()) reader.closed = true;
       clearInterval(renewal);
       clearInterval(watchdog);
       const connections = [redis, subscriber];
@@ -92,6 +75,28 @@ export async function follow({ clientId, leaseS, tickers, onMessage, onRejected 
       clearTimeout(hurry);
     },
   };
+
+  for (const connection of [redis, subscriber]) {
+    connection.on("error", (error) => console.error(`redis: ${error.message}`)); // it tries again
+  }
+  subscriber.on("message", (channel, payload) => {
+    const message = parse(payload);
+    if (channel === STATUS) onHeartbeat(message);
+    else if (channel === REPLIES) onReply(message);
+    else readers.get(channel)?.receive(message);
+  });
+  await new Promise((joined) => {
+    subscriber.on("ready", () => join().then(joined, (error) => console.error(error.message)));
+  });
+  if (closing) return bus; // rejected already
+  renewal = setInterval(() => ask("subscribe"), (leaseS * 1000) / 3);
+  watchdog = setInterval(() => {
+    if (Date.now() - heardAt < SILENCE_MS) return;
+    heardAt = Date.now();
+    subscriber.disconnect(true); // and connect again
+  }, 1_000);
+
+  return bus;
 }
 
 /** Where one ticker's reader stands. `epoch-seq` is its place in sequence and journal alike. */
@@ -104,7 +109,7 @@ class Reader {
     this.onMessage = onMessage;
     this.place = null; // of the last message that was handed over
     this.waiting = []; // what came while the journal was read
-    this.reading = this.again = false;
+    this.reading = this.again = this.closed = false;
   }
 
   /** Before the first SUBSCRIBE: what is published from now on is ours. */
@@ -140,6 +145,7 @@ class Reader {
       try {
         await this.refill();
       } catch (error) {
+        if (this.closed) return;
         console.error(`journal of ${this.ticker}: ${error.message}`);
         await new Promise((later) => setTimeout(later, 500)); // whatever comes next asks again
       }
@@ -159,7 +165,7 @@ class Reader {
       const orders = await this.redis.xrange(this.orderLog, `(${from}`, "+"); // kept for longer
       entries = [...new Map([...orders, ...entries])].sort(byPlace);
     }
-    for (const [id, [, payload]] of entries) this.step({ ...JSON.parse(payload), ...placeOf(id) });
+    for (const [id, [, payload]] of entries) this.step({ ...parse(payload), ...placeOf(id) });
     for (const message of this.waiting.splice(0, known)) this.step(message);
   }
 
@@ -185,6 +191,15 @@ class Reader {
   handOver(message) {
     this.place = { epoch: message.epoch, seq: message.seq };
     this.onMessage(message);
+  }
+}
+
+/** What is no JSON object has no type: whoever reads ignores types that he does not know. */
+function parse(payload) {
+  try {
+    return Object(JSON.parse(payload));
+  } catch {
+    return {};
   }
 }
 

@@ -192,6 +192,7 @@ def test_a_foreign_value_under_a_journals_name_is_set_aside(
     assert len(ids(client, ORDER_LOG)) == 1
     assert len(listener.heard()) == 2, "nothing was published twice by the retry"
     assert publisher.counters["journals_set_aside"] == 1
+    assert client.ttl(aside) > 86_400, "for whoever looks into it, and not for ever"
 
 
 def test_a_journal_whose_top_is_of_another_epoch_does_not_pass_for_done(

@@ -138,6 +138,17 @@ def test_the_journals_share_their_memory_among_all_tickers() -> None:
     assert JournalBounds().per_ticker(30) == 10_000
 
 
+def test_symbols_that_only_orders_are_of_take_no_share_from_those_that_are_followed() -> None:
+    packer = Packer(BusNames(), EPOCH, JournalBounds(max_mb=1, entry_bytes=256))
+    packer.tickers = 2
+    options = [f"AAPL2612{day:02}C00200000" for day in range(1, 29)]
+    for symbol in options:
+        packer.pack([_order(symbol)])
+    assert packer.journal_bound == 2_048
+    packer.tickers = None
+    assert packer.journal_bound < 200, "nobody said how many are followed"
+
+
 def test_a_symbol_that_cannot_name_a_channel_spoils_no_number() -> None:
     packs = packer()
     packs.pack([_price("AAPL")])
@@ -156,4 +167,17 @@ def _price(symbol: str) -> PriceMessage:
         feed="iex",
         last_eligible=True,
         backfilled=False,
+    )
+
+
+def _order(symbol: str) -> OrderMessage:
+    return OrderMessage(
+        symbol=symbol,
+        timestamp="2026-11-21T15:00:00Z",
+        event="new",
+        order_data={},
+        update={},
+        account_id="a",
+        paper=True,
+        source="stream",
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from main.utils.redis import tap
+from main.utils.redis import broker_watch, tap
 from main.utils.redis.client import TickerClient
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.errors import (
@@ -112,6 +112,7 @@ def test_a_broker_that_is_away_is_waited_for_with_one_line(
     client_as: Clients,
     request: pytest.FixtureRequest,
 ) -> None:
+    """It takes 3 s without a heartbeat."""
     client = client_as()
     with structlog.testing.capture_logs() as lines:
         stream = client.follow("AAPL")  # there is no broker yet
@@ -128,7 +129,10 @@ def test_a_broker_that_is_away_is_waited_for_with_one_line(
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["broker.away"]
 
 
-def test_the_end_of_the_block_does_not_wait_for_a_broker_that_is_away(config: RedisConfig) -> None:
+def test_the_end_of_the_block_does_not_wait_for_a_broker_that_is_away(
+    config: RedisConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_watch, "SILENCE_S", 0.2)
     with structlog.testing.capture_logs() as lines, TickerClient(config, "me") as client:
         client.follow("AAPL")
         before = time.monotonic()
