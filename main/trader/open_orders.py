@@ -21,6 +21,17 @@ class _Watched:
     birth: OrderData | None = None  # as Alpaca first showed it, with its legs; until it is told
     fills: dict[str, OrderData] = field(default_factory=dict)  # by their own id
     complete_ns: int | None = None  # up to when all of its executions are known
+    told: set[tuple[str, str]] = field(default_factory=set)  # event, cumulative quantity
+
+    def news(self, messages: Iterable[OrderMessage]) -> list[OrderMessage]:
+        """Those that were not told before: they count as told now."""
+        news = []
+        for message in messages:
+            key = (message.event, str(message.update.get("cum_qty", "")))
+            if key not in self.told:
+                self.told.add(key)
+                news.append(message)
+        return news
 
 
 class OpenOrders:
@@ -71,8 +82,9 @@ class OpenOrders:
     def messages(
         self, orders: Iterable[OrderData], account_id: str, *, paper: bool
     ) -> list[OrderMessage]:
-        """All that is known of these orders, in the order in which it happened: of two orders'
-        executions, the one that came first may have opened the position that the other closed."""
+        """What is new of these orders, in the order in which it happened: of two orders'
+        executions, the one that came first may have opened the position that the other closed.
+        What is returned counts as told."""
         found: list[OrderMessage] = []
         for order in orders:
             watched = self._watched[str(order["id"])]
@@ -80,7 +92,7 @@ class OpenOrders:
             if watched.birth is not None:
                 told[:1] = messages_of(watched.birth, [], account_id, paper=paper)[:1]
                 watched.birth = None
-            found += told
+            found += watched.news(told)
         return sorted(found, key=lambda message: parse_rfc3339(message.timestamp))
 
 

@@ -14,22 +14,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from ..utils.answers import Found, OrderData
+from ..utils.answers import Found, OrderData, Refused
 from ..utils.order_calls import CallFailed, OrderCalls, TooManyOrders
 from ..utils.orders import ENDED, Order, OrderTracker
 from ..utils.redis.messages import OrderMessage, now_rfc3339, rfc3339
-from ..utils.submission import Stage, Submission
+from ..utils.submission import Submission
 from ..utils.tracebacks import plain_traceback
 from ..utils.waits import RequestBudget
-from .event_outlet import Happening, NotPlaced
+from .event_outlet import Happening
 from .log import ExecutorLog
 from .open_orders import OpenOrders
+from .unresolved import Unresolved, not_placed
 
-FIRST_POLL_S: Final = 0.1
+FIRST_POLL_S: Final = 0.2
 _GROWTH: Final = 1.6
-_RESERVE: Final = 4  # requests that a look leaves to orders
+_RESERVE: Final = 0.25  # of the budget: what looks leave to orders
 _MOST_HELD_BACK: Final = 10  # looks
-_LATE_ANSWER_S: Final = 2.0
+_LATE_ANSWER_S: Final = 1.0
 
 Tell = Callable[[Sequence[Happening]], None]
 
@@ -56,7 +57,7 @@ class OrderWatch:
         self._tracker = OrderTracker()
         self._changed = threading.Condition()
         self._inbox: queue.SimpleQueue[OrderData | OrderMessage | None] = queue.SimpleQueue()
-        self._unresolved: dict[str, tuple[str, Submission]] = {}  # by client_order_id: symbol, …
+        self._unresolved = Unresolved()
         self._open = OpenOrders()
         self._sending: set[object] = set()
         self._held_back = 0
@@ -95,8 +96,7 @@ class OrderWatch:
 
     def watch(self, symbol: str, submission: Submission) -> None:
         """One whose fate nobody told: it is looked up until somebody does."""
-        with self._changed:
-            self._unresolved[submission.client_order_id] = (symbol, submission)
+        self._unresolved.add(symbol, submission)
         self._inbox.put({})
 
     def hurry(self) -> None:
@@ -156,6 +156,8 @@ class OrderWatch:
             self._look(force=True)
         except Exception as error:  # ending: whoever comes next asks Alpaca itself
             self._log.warning("executor.look_failed", reason=repr(error)[:200])
+        if names := self._unresolved.names():
+            self._log.warning("executor.fate_unknown", orders=names)
 
     def _take_in(self) -> None:
         """What came in; waits for the next look while nothing does."""
@@ -192,18 +194,19 @@ class OrderWatch:
     def _look(self, *, force: bool = False) -> None:
         """Ask for everything that is not told to its end."""
         # Orders go before looks: a look takes only what orders leave of the budget.
-        if not force and self._budget.room(time.monotonic()) < _RESERVE:
+        room = self._budget.room(time.monotonic())
+        if not force and room < _RESERVE * self._budget.per_minute:
             return
         self._resolve()
         if not self._open:
             return
         orders = self._ask_orders(self._open.ids())
+        self._note_truth(orders)
         incomplete = self._incomplete(orders)
         if incomplete:
             late = self._ask_fills(incomplete)
             incomplete = self._incomplete(orders)
             orders += late
-        self._note_truth(orders)
         # An execution that is not listed yet may come before those that are. Not for ever.
         self._held_back = self._held_back + 1 if incomplete else 0
         if not incomplete or force or self._held_back > _MOST_HELD_BACK:
@@ -219,6 +222,8 @@ class OrderWatch:
                 found.append(listed[order_id])
             elif isinstance(answer, Found):
                 found.append(answer.order_data)
+            elif isinstance(answer, Refused) and answer.status == 404:
+                self._open.forget(order_id)  # Alpaca has forgotten it too
         return found
 
     def _ask_fills(self, incomplete: list[OrderData]) -> list[OrderData]:
@@ -269,34 +274,16 @@ class OrderWatch:
             self._open.watch(str(order["replaced_by"]))
 
     def _resolve(self) -> None:
-        for name, (symbol, submission) in list(self._unresolved.items()):
-            answer = self._calls.look_up(name)
-            submission.see_look_up(answer, time.monotonic())
-            if submission.stage is Stage.SEEN and submission.order_data is not None:
+        for symbol, submission in self._unresolved.look_up(self._calls):
+            if submission.order_data is not None:
                 self.see(submission.order_data)
-            elif submission.stage is Stage.ABSENT:
-                self.not_placed(symbol, submission)
             else:
-                continue
-            with self._changed:
-                del self._unresolved[name]
+                self.not_placed(symbol, submission)
 
     def not_placed(self, symbol: str, submission: Submission) -> None:
         """Tell of an order that never came to be. Any thread."""
-        refused = submission.stage is Stage.REFUSED
-        reason = submission.refused.reason if submission.refused else submission.lost
-        self._tell_all(
-            [
-                NotPlaced(
-                    symbol=symbol,
-                    client_order_id=submission.client_order_id,
-                    reason=reason or "no answer",
-                    refused=refused,
-                    timestamp=now_rfc3339(),
-                    account_id=self._account[0] if self._account else None,
-                )
-            ]
-        )
+        account_id = self._account[0] if self._account else None
+        self._tell_all([not_placed(symbol, submission, account_id, now_rfc3339())])
 
     def _account_of(self) -> tuple[str, bool]:
         if self._account is None:

@@ -86,8 +86,10 @@ class TradeExecutor:
         return self.orders.close_position(symbol, exact, name)
 
     def wait(self, order: OrderOutcome | str, timeout_s: float) -> Order | None:
-        """The order when it has ended, or as it is when the time is over."""
-        return self.orders.wait(_order_id(order), timeout_s)
+        """The order when it has ended, or as it is when the time is over; None at once for an
+        outcome that has no order."""
+        order_id = _order_id(order)
+        return self.orders.wait(order_id, timeout_s) if order_id else None
 
     def close(self) -> list[str]:
         """End its threads; orders that work go on working."""

@@ -23,6 +23,8 @@ from .waits import RequestBudget
 
 log: Final = structlog.get_logger("tickerbus.orders")
 T = TypeVar("T")
+_ROOM_STEP_S: Final = 0.05
+_TOLD: Final = {Stage.WAITING: "order.waits_to_be_sent_again", Stage.UNRESOLVED: "order.unresolved"}
 
 
 class Submitter:
@@ -116,15 +118,18 @@ class Submitter:
 
     def _drive(self, submission: Submission, send: Callable[[], Answer] | None) -> Submission:
         while not self._closing.is_set():
-            self._wait_for_budget()
             with self._lock:  # never while waiting: one order's wait must not hold up a cancel
                 step = submission.step(self._clock())
                 if isinstance(step, Done) or (isinstance(step, Send) and send is None):
                     break
-                if not isinstance(step, Wait):
+                if isinstance(step, Wait):
+                    until = step.until
+                elif self._has_room():
                     self._do(submission, step, send)
                     continue
-            self._pause_until(step.until)
+                else:
+                    until = self._clock() + _ROOM_STEP_S
+            self._pause_until(until)
         return submission
 
     def _do(
@@ -138,13 +143,11 @@ class Submitter:
         else:
             answer = self._ask(lambda: self.calls.look_up(submission.client_order_id))
             submission.see_look_up(answer, self._clock())
-        if submission.stage is not Stage.SEEN:
+        if submission.stage in _TOLD:
             log.warning(
-                "order.not_seen_yet",
+                _TOLD[submission.stage],
                 order=submission.client_order_id,
-                step=type(step).__name__,
-                stage=submission.stage.name,
-                answer=getattr(answer, "reason", type(answer).__name__),
+                reason=getattr(answer, "reason", type(answer).__name__),
             )
 
     def _persist(self, key: str, call: Callable[[], Answer], *, held_back: bool = True) -> Answer:
@@ -180,9 +183,12 @@ class Submitter:
             self._budget.spend(self._clock())
 
     def _wait_for_budget(self) -> None:
-        while self._budget is not None and self._budget.room(self._clock()) <= 0:
-            if self._closing.wait(0.05):
+        while not self._has_room():
+            if self._closing.wait(_ROOM_STEP_S):
                 return
+
+    def _has_room(self) -> bool:
+        return self._budget is None or self._budget.room(self._clock()) > 0
 
     def _pause_until(self, until: float) -> None:
         self._closing.wait(max(0.0, min(until - self._clock(), 3_600.0)))

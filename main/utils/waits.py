@@ -35,14 +35,14 @@ class RequestBudget:
     """No more than `per_minute` requests within any 60 seconds."""
 
     def __init__(self, per_minute: int) -> None:
-        self._per_minute = per_minute
+        self.per_minute = per_minute
         self._spent: deque[float] = deque()
 
     def room(self, now: float) -> int:
         """How many requests may be sent now."""
         while self._spent and self._spent[0] <= now - 60:
             self._spent.popleft()
-        return max(0, self._per_minute - len(self._spent))
+        return max(0, self.per_minute - len(self._spent))
 
     def spend(self, now: float) -> None:
         self._spent.append(now)

@@ -14,12 +14,15 @@ import pytest
 from alpaca.trading.client import TradingClient
 
 from main.alpaca_sim import LocalAlpaca
-from main.trade_events import TradeEvent
+from main.embedded_valkey import EmbeddedValkey
+from main.trade_events import RedisEventBus, TradeEvent
 from main.trader import InvalidTerms, TradeExecutor
 from main.trader.executor_builder import ExecutorBuilder
 from main.utils.answers import Accepted, Refused
+from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
 from tests.integration.trader.road import Road
+from tests.unit.order_events.test_maker import fill
 
 pytestmark = pytest.mark.integration
 
@@ -164,6 +167,41 @@ def test_a_replaced_order_goes_on_as_another_one(
     assert kinds["position.opened"] == 1
 
 
+def test_a_brackets_legs_are_watched_and_close_the_position(
+    alpaca: LocalAlpaca, bus: RecordingBus, build: Build
+) -> None:
+    """Alpaca makes their ids; the take profit fills, and the stop loss is cancelled."""
+    executor = build(event_bus=bus)
+    entry = executor.buy(
+        "AAPL", qty=10, order_class="bracket", take_profit_price=105, stop_loss_price=95
+    )
+    wait_for(lambda: "position.opened" in bus.kinds(), what="the entry filled")
+    alpaca.quote("AAPL", 105.10, 105.15)
+    wait_for(lambda: executor.orders.settled, what="both legs ended")
+    executor.close()
+    kinds = Counter(bus.kinds())
+    assert kinds["order.created"] == 3
+    assert kinds["order.cancelled"] == kinds["risk.take_profit_hit"] == 1
+    closed = next(e for e in bus.events if e.event_type.value == "position.closed")
+    assert (closed.data["owner"], closed.data["pnl"] > 0) == ("bot", True)
+    assert entry.order_id is not None
+    assert closed.data["position_id"].startswith(entry.order_id)
+
+
+def test_order_messages_of_the_ticker_tell_it_at_once(build: Build, bus: RecordingBus) -> None:
+    """Its own; other strategies' are theirs."""
+    executor = build(event_bus=bus)
+    executor.orders.start()
+    executor.orders.on_order(fill(4, 4))
+    executor.orders.on_order(fill(4, 4, "o-2", client_order_id="other:1"))
+    executor.orders.on_order("not an order")
+    order = executor.orders.order("o-1")
+    assert order is not None
+    assert order.filled_qty == 4
+    assert executor.orders.order("o-2") is None
+    wait_for(lambda: "position.opened" in bus.kinds(), what="it is told")
+
+
 def test_a_refused_order_is_a_value_and_two_events(bus: RecordingBus, build: Build) -> None:
     """No exception: it is business."""
     executor = build(event_bus=bus)
@@ -264,6 +302,49 @@ def test_a_bus_that_raises_blocks_no_trading(
     assert order is not None
     assert order.status == "filled"
     wait_for(lambda: executor.orders.counters["events_failed"] >= 4, what="failures are counted")
+
+
+def test_redis_killed_while_it_trades_delays_events_and_nothing_else(build: Build) -> None:
+    """The real bus: what happened meanwhile comes out in order when Redis is there again."""
+    with EmbeddedValkey(None, "--appendonly", "yes", "--appendfsync", "always") as server:
+        config = RedisConfig(host="127.0.0.1", port=server.port)
+        with RedisEventBus(config, publish_timeout_s=0.2) as event_bus:
+            executor = build(event_bus=event_bus)
+            executor.wait(executor.buy("AAPL", qty=10), timeout_s=5)
+            settled(executor)
+            server.kill()
+            sold = executor.close_position("AAPL")
+            assert sold is not None
+            order = executor.wait(sold, timeout_s=5)
+            assert order is not None
+            assert order.status == "filled"
+            settled(executor)
+            server.start()
+            wait_for(lambda: event_bus.is_connected, what="Redis answers again")
+            wait_for(lambda: len(list(event_bus.replay("AAPL"))) == 8, what="every event came out")
+            kinds = [event.event_type.value for event in event_bus.replay("AAPL")]
+            assert kinds[-1] == "position.closed"
+            assert event_bus.get_active_positions("AAPL") == []
+
+
+def test_looks_leave_a_quarter_of_the_budget_to_orders(road: Road, build: Build) -> None:
+    """Whoever only watches must not make an order wait a minute."""
+    executor = build(config={"requests_per_minute": 12})
+    executor.buy("AAPL", qty=1, limit_price=90)
+    wait_for(lambda: road.counts["GET"] >= 8, what="looks took their share")
+    began = time.monotonic()
+    assert executor.buy("MSFT", qty=1, limit_price=40)
+    assert time.monotonic() - began < 2
+    assert road.counts["GET"] + road.counts["POST"] <= 12
+
+
+def test_a_cancel_is_never_held_back(road: Road, build: Build) -> None:
+    """Also when the whole budget is spent."""
+    executor = build(config={"requests_per_minute": 1})
+    resting = executor.buy("AAPL", qty=1, limit_price=90)
+    began = time.monotonic()
+    assert executor.cancel(resting) == Accepted()
+    assert time.monotonic() - began < 2
 
 
 def test_a_position_of_an_earlier_run_is_closed_under_its_own_name(

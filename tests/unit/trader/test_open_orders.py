@@ -73,3 +73,17 @@ def test_an_order_is_born_as_alpaca_first_showed_it() -> None:
     watched.watch("a", order("a", "0", legs=[{"id": "leg"}]))
     first = watched.messages([order("a", "0", legs=None)], "account", paper=True)[0]
     assert first.order_data["legs"] == [{"id": "leg"}]
+
+
+def test_each_thing_is_told_once() -> None:
+    """However often it is looked at: the queue to the bus is for news."""
+    watched = OpenOrders()
+    watched.watch("a")
+    watched.add_fill(fill("a", "5", "5", 10))
+    working = order("a", "5")
+    assert len(watched.messages([working], "account", paper=True)) == 2
+    assert watched.messages([working], "account", paper=True) == []
+    watched.add_fill(fill("a", "7", "2", 12))
+    ended = order("a", "7", status="canceled", canceled_at="2026-11-20T15:01:00Z")
+    told = watched.messages([ended], "account", paper=True)
+    assert [each.event for each in told] == ["partial_fill", "canceled"]
