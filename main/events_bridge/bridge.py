@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -95,18 +95,23 @@ class EventsBridge:
     # -- the one thread
 
     def __enter__(self) -> Self:
-        """Connect, and wait until no other bridge is at work.
+        """Connect.
 
         Raises:
             RedisUnavailable: nobody answers there, or refuses us.
         """
-        self._redis = self._config.redis.client()
-        self._bus = RedisEventBus(self._config.redis)
-        self._client = TickerClient(self._config.redis, self._config.client_id)
-        self._client.open()
-        names = BusNames(self._config.redis.bus_prefix)
-        self._journals = OrderJournals(self._redis, names, self._config.look_every_s)
-        self._owner = Ownership(self._redis, self._names.owner)
+        with ExitStack() as opened:
+            self._redis = self._config.redis.client()
+            opened.callback(self._redis.close)
+            self._bus = opened.enter_context(RedisEventBus(self._config.redis))
+            self._client = opened.enter_context(
+                TickerClient(self._config.redis, self._config.client_id)
+            )
+            opened.callback(self._stopping.set)  # a handler that waits for room gives up
+            names = BusNames(self._config.redis.bus_prefix)
+            self._journals = OrderJournals(self._redis, names, self._config.look_every_s)
+            self._owner = Ownership(self._redis, self._names.owner)
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(
@@ -115,12 +120,9 @@ class EventsBridge:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stopping.set()  # a handler that waits for room gives up
-        self._client.close()
-        self._bus.close()
         with suppress(*_PASSING):  # its lease ends by itself
             self._owner.release()
-        self._redis.close()
+        self._opened.close()
 
     def run(self) -> None:
         """Work until `stop`.
@@ -132,16 +134,21 @@ class EventsBridge:
         if not self._become_owner():
             return
         log.info("bridge.started", client_id=self._config.client_id)
-        while not self._stopping.is_set():
-            try:
-                self._turn()
-            except _Unconfirmed:
-                break
-            except _PASSING as error:
-                self.counters["redis_faults"] += 1
-                log.warning("bridge.redis_away", error=str(error)[:200])
-                self._stopping.wait(_RETRY_S)
-        log.info("bridge.stopped", symbols=len(self._symbols), **self.counters)
+        try:
+            while not self._stopping.is_set():
+                self._try_turn()
+        except _Unconfirmed:
+            pass  # the next bridge tells it again
+        finally:
+            log.info("bridge.stopped", symbols=len(self._symbols), **self.counters)
+
+    def _try_turn(self) -> None:
+        try:
+            self._turn()
+        except _PASSING as error:
+            self.counters["redis_faults"] += 1
+            log.warning("bridge.redis_away", error=str(error)[:200])
+            self._stopping.wait(_RETRY_S)
 
     def _become_owner(self) -> bool:
         told = None

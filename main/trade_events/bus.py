@@ -66,7 +66,7 @@ class RedisEventBus:
         self._config, self._publish_timeout_s = config, publish_timeout_s
         self._client = config.client()
         self._greet()
-        self._queries = Queries(self._client, self.names)
+        self._queries = Queries(self._client, self.names, self.counters)
         self._failures = FailureLog(self._client, self.names, self.counters)
         self._listener = Listener(config, self.names, self._queries, self._failures, self.counters)
         self._sender = Sender(config, self.names, self.counters, spool_events)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final, cast
 
 import redis
+import structlog
 
 from .checks import check_id, check_symbol, check_timestamp
 from .errors import InvalidTradeEvent
@@ -16,15 +19,18 @@ from .names import TradeNames
 from .subscriptions import BEFORE_ALL, LogId, parse_log_id
 from .wire import decode_logged, hash_to_state
 
+log: Final = structlog.get_logger("tickerbus.trade_events")
+
 PAGE: Final = 500
+_LOG_ID: Final = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")
 State = dict[str, Any]
 
 
 class Queries:
     """Any thread may call it. All of it raises redis.RedisError when Redis does not answer."""
 
-    def __init__(self, client: redis.Redis, names: TradeNames) -> None:
-        self._client, self._names = client, names
+    def __init__(self, client: redis.Redis, names: TradeNames, counters: Counter[str]) -> None:
+        self._client, self._names, self._counters = client, names, counters
 
     def state(self, subject: Subject, symbol: str, subject_id: object) -> State | None:
         key = self._names.state(
@@ -99,7 +105,12 @@ class Queries:
             self._client.xrange(self._names.log, start, end, count=PAGE),
         ):
             for log_id, fields in page:
-                event = decode_logged(log_id, fields)
+                try:
+                    event = decode_logged(log_id, fields)
+                except ValueError as error:  # somebody else's entry is no reason to stop here
+                    self._counters["undecodable"] += 1
+                    log.warning("trade_events.undecodable", log_id=log_id, error=str(error))
+                    continue
                 if symbol is None or event.symbol == symbol:
                     yield event
             start = f"({page[-1][0].decode()}"
@@ -129,10 +140,8 @@ def check_log_id(text: object, field: str) -> str:
     Raises:
         InvalidTradeEvent: it is no id of the log.
     """
-    if isinstance(text, str):
-        milliseconds, _, number = text.partition("-")
-        if milliseconds.isdecimal() and (not number or number.isdecimal()) and len(text) <= 41:
-            return text
+    if isinstance(text, str) and _LOG_ID.fullmatch(text):
+        return text
     raise InvalidTradeEvent(
         field, f"{str(text)[:60]!r} is no log id: it looks like 1795271405000-0"
     )

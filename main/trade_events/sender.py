@@ -43,6 +43,12 @@ LATER: Final = (
 )
 
 
+def publish_head(names: TradeNames) -> tuple[str | int, ...]:
+    """The call of the publishing function, up to the events."""
+    keys = (names.log, names.anomalies, names.config, names.counters, names.symbols)
+    return ("FCALL", PUBLISH, len(keys), *keys, names.prefix)
+
+
 class Ticket:
     """What a publisher waits for: the outcomes of its events."""
 
@@ -96,8 +102,7 @@ class Sender:
         self._dropping = False
         self._wire: Wire | None = None
         self._wake = threading.Event()
-        keys = (names.log, names.anomalies, names.config, names.counters, names.symbols)
-        self._head = ("FCALL", PUBLISH, len(keys), *keys, names.prefix)
+        self._head = publish_head(names)
         self._thread = threading.Thread(target=self._run, name="trade-sender", daemon=True)
 
     def start(self) -> None:

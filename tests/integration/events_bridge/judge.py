@@ -20,6 +20,7 @@ _BY_STATUS = {
     "rejected": ["order.rejected", "trade.failed"],
     "replaced": ["order.modified"],
 }
+_HITS = {"limit": "risk.take_profit_hit", "stop": "risk.stop_loss_hit"}
 
 
 @dataclass
@@ -32,15 +33,25 @@ class Truth:
 
 
 def truth_of(orders: Iterable[Mapping[str, Any]], fills: Iterable[Mapping[str, Any]]) -> Truth:
-    """`fills` are the account's activities in the order in which they happened."""
+    """`orders` carry their legs; `fills` are the account's activities in the order in which they
+    happened."""
     truth = Truth()
     owners = dict[str, str]()
-    for order in sorted(orders, key=lambda order: str(order["submitted_at"])):
+    parents = dict[str, str]()
+    found = {order["id"]: order for order in orders}
+    for order in list(found.values()):
+        for leg in order["legs"] or []:
+            found[leg["id"]] = leg
+            parents[leg["id"]] = order["id"]
+    for order in sorted(
+        found.values(), key=lambda each: (each["submitted_at"], each["id"] in parents)
+    ):
         truth.events["order.created"] += 1
         truth.events.update(_BY_STATUS.get(order["status"], []))
-        name = order["client_order_id"]
-        owner = name.partition(":")[0] if ":" in name else owners.get(order["replaces"] or "", "")
-        owners[order["id"]] = owner
+        if order["id"] in parents and order["status"] == "filled":
+            truth.events[_HITS[order["type"]]] += 1
+        name, before = order["client_order_id"], parents.get(order["id"]) or order["replaces"]
+        owners[order["id"]] = name.partition(":")[0] if ":" in name else owners.get(before, "")
     _count_fills(truth, fills, owners)
     return truth
 

@@ -31,7 +31,7 @@ from tests.integration.events_bridge.judge import Truth, told, truth_of
 OWNERS: Final = ("bot-a", "bot-b", "scale-t", "")
 TRADED: Final = ("AAPL", "MSFT", "SPY")
 RESTING: Final = ("NVDA", "TSLA")
-CHUNK: Final = 40  # orders of one side, before those of the other
+CHUNK: Final = 24  # orders in one round: half of them buy, then half of them sell
 _CENT: Final = Decimal("0.01")
 
 
@@ -113,7 +113,16 @@ class Stage:
         return truth_of(orders, self.calls.fills("2000-01-01T00:00:00Z", max_pages=1_000))
 
     def _orders(self, symbol: str) -> list[Any]:
-        return list(self.calls.all_orders(symbol, max_pages=100))
+        """Page by page, with the legs inside their parents."""
+        found: dict[str, Any] = {}
+        wanted = {"status": "all", "symbols": symbol, "limit": 500, "nested": "true"}
+        while True:
+            page = self.calls._client.get("/orders", wanted)
+            fresh = [order for order in page if order["id"] not in found]
+            found.update((order["id"], order) for order in fresh)
+            if len(page) < 500 or not fresh:
+                return list(found.values())
+            wanted["until"] = page[-1]["submitted_at"]
 
 
 class Traffic:
@@ -146,19 +155,29 @@ class Traffic:
                     if self._ending.wait(0.01):
                         return
                     continue
-                symbol = self._chance.choice(TRADED)
-                for side in ("buy", "sell"):
-                    for _ in range(min(CHUNK // 2, (self._goal - self.sent + 1) // 2)):
-                        self._order(symbol, side=side, qty="10", type="market")
-                    self._settle(symbol)
+                self._round_trips()
                 self._end_somehow()
         except BaseException as error:
             self.failed = error
 
+    def _round_trips(self) -> None:
+        """The account buys and sells as much; its owners may end flat, long or short of it."""
+        symbol = self._chance.choice(TRADED)
+        count = min(CHUNK // 2, (self._goal - self.sent + 1) // 2)
+        owners = self._chance.choices(OWNERS, k=count)
+        sellers = self._chance.choice(
+            [self._chance.choices(OWNERS, k=count), self._chance.sample(owners, count)]
+        )
+        for side, traders in (("buy", owners), ("sell", sellers)):
+            for owner in traders:
+                self._order(symbol, owner, side=side, qty="10", type="market")
+            self._settle(symbol)
+
     def _end_somehow(self) -> None:
         """A resting order that ends in one of the other ways."""
         symbol = self._chance.choice(RESTING)
-        order_id = self._order(symbol, side="buy", qty="10", type="limit", limit_price="50")
+        owner = self._chance.choice(OWNERS)
+        order_id = self._order(symbol, owner, side="buy", qty="10", type="limit", limit_price="50")
         way = self._chance.choice(["cancel", "replace", "rejected", "expired", "rest"])
         wait_until(lambda: self._status(order_id) == "new", 20, "the order rests")
         if way == "cancel":
@@ -170,8 +189,7 @@ class Traffic:
         elif way in ("rejected", "expired"):
             self._stage.sim.inject_order_event(order_id, way)
 
-    def _order(self, symbol: str, **fields: str) -> str:
-        owner = self._chance.choice(OWNERS)
+    def _order(self, symbol: str, owner: str, **fields: str) -> str:
         name = f"{owner}:{symbol}:{self.sent}" if owner else f"by-hand-{self.sent}"
         self.sent += 1
         return self._stage.sim.order_by_hand(

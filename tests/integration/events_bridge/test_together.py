@@ -52,6 +52,18 @@ def trade(executor: TradeExecutor, wait: Callable[[object], object]) -> None:
         wait(closed)
 
 
+def bracket(stage: Stage, executor: TradeExecutor) -> None:
+    """An entry with both exits; the market falls to the stop loss. The stream does not say whose
+    the legs are."""
+    entry = executor.buy(
+        "TSLA", qty=10, order_class="bracket", take_profit_price=120, stop_loss_price=90
+    )
+    assert entry, entry
+    executor.wait(entry, timeout_s=10)
+    stage.sim.quote("TSLA", 89.90, 89.95)
+    wait_for(lambda: executor.orders.settled, what="both legs ended")
+
+
 def storm(executor: TradeExecutor) -> None:
     """Four threads buy and sell one symbol at once, some in parts: orders overlap, and this
     owner's position goes through zero again and again. The account's is another's, and large."""
@@ -97,6 +109,7 @@ def test_the_executors_and_the_brokers_word_become_one_event() -> None:
         trade(one, lambda outcome: one.wait(outcome, timeout_s=10))  # type: ignore[arg-type]
         one.wait(one.buy("SPY", qty=10_000), timeout_s=10)
         storm(two)
+        bracket(stage, one)
         for executor in (one, two):
             wait_for(lambda it=executor: it.orders.settled, what="the executor knows it all")  # type: ignore[misc]
         expected = stage.truth()

@@ -205,6 +205,12 @@ def test_what_is_no_event_does_not_end_the_listening(
     bus.publish(sig(1))
     heard.wait(1)
     assert listening.counters["undecodable"] == 2
+    bus._client.xadd(bus.names.log, {"m": "rubbish"})
+    bus._client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    bus.publish(sig(2))
+    heard.wait(2)
+    assert numbers(heard) == [1, 2]
+    assert len(list(bus.replay("A"))) == 2
 
 
 # -- a connection that is lost
