@@ -9,6 +9,7 @@ import typer
 
 from ..demo import client_id_of
 from ..ports import choose_port
+from ..stack import DEFAULT_PAGE_PORT
 from .common import Mistake, ended_by_signals, open_settings, say
 
 DEFAULT_PORT: Final = 8787
@@ -40,7 +41,9 @@ def dashboard(
     from ..dashboard.config import DashboardConfig, DashboardRefused
     from ..dashboard.server import DashboardServer
 
-    chosen = choose_port(port, DEFAULT_PORT, "--port") if host == LOOPBACK else port or DEFAULT_PORT
+    chosen = port or DEFAULT_PAGE_PORT
+    if host == LOOPBACK:  # elsewhere it has to be where it was said to be
+        chosen = choose_port(port, DEFAULT_PAGE_PORT, "--port")
     token = settings.dashboard_token
     try:
         config = DashboardConfig(

@@ -164,6 +164,8 @@ class Board:
             if self._is_forgotten(row, now_s):
                 del self.rows[row.symbol]
                 self._gone[row.symbol] = self.version
+                if len(self._gone) > MAX_ROWS:
+                    self._gone.pop(next(iter(self._gone)))
         if (day_s := day_begins_s(now_s)) != self._day_s:
             self._day_s = day_s
             self.gaps.forget_before(day_s)
@@ -236,12 +238,10 @@ class Board:
         )
 
     def _facts(self, row: Row) -> Facts:
-        halt = row.halt
-        halted = f"{halt.reason or halt.message}" if halt and halt.is_halted else None
         return Facts(
             symbol=row.symbol,
             holders=row.holders,
-            halted=halted,
+            halted=row.halt.reason if row.halt else None,
             last_at_s=row.last_at_s,
             heard_at_s=row.heard_at_s,
             rate=row.rate,

@@ -43,7 +43,7 @@ def draw(
 ) -> dict[str, Any]:
     """`{"t": […], "p": […], "marks": […], "gaps": […]}` of a journal's messages, oldest first.
 
-    Times are Unix seconds; a mark is `[time, price, event, side, quantity, number]`; a gap
+    Times are Unix seconds; a mark is `[time, price, event, side, quantity, order id]`; a gap
     `[from, to, refilled]`.
     """
     points: list[Point] = []

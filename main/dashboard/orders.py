@@ -14,6 +14,7 @@ from . import words
 
 MAX_LINES: Final = 400
 FILLS: Final = ("fill", "partial_fill")
+MARKED: Final = (*FILLS, "new", "canceled", "rejected", "expired", "replaced")
 ENDS: Final = ("canceled", "expired", "rejected", "suspended", "done_for_day", "replaced")
 
 _SANE: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?")
@@ -62,10 +63,10 @@ class OrderLine:
 
     @property
     def mark(self) -> list[Any] | None:
-        """For the chart: time, price, event, side, quantity. None: it has no place there."""
-        if self.price_value is None or self.event not in (*FILLS, "new", "canceled", "rejected"):
+        """For the chart: time, price, event, side, quantity, order. None: it has no place there."""
+        if self.price_value is None or self.event not in MARKED:
             return None
-        return [self.at_s, self.price_value, self.event, self.side, self.qty, self.number]
+        return [self.at_s, self.price_value, self.event, self.side, self.qty, self.order_id]
 
 
 def order_line(message: OrderMessage, number: int, heard_s: float) -> OrderLine:

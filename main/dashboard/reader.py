@@ -12,7 +12,7 @@ import msgspec
 import redis
 import structlog
 
-from ..holders import read_holders
+from ..holders import current_holders
 from ..utils.redis.config import CONNECTION_FAULTS
 from ..utils.redis.constants import BusNames
 from ..utils.redis.errors import BusError
@@ -116,8 +116,10 @@ class BoardReader:
             try:
                 if self._subscriber is None:
                     self._subscribe()
-                holders = read_holders(self._config.redis)
-                facts = self._ask_redis(self._clients[0])
+                client = self._clients[0]
+                leases = cast(dict[bytes, bytes], client.hgetall(self._names.BROKER_LEASES))
+                holders = current_holders(leases, time.time())
+                facts = self._ask_redis(client)
                 with self.lock:
                     self._board.take_holders(holders)
                     self._board.take_redis(facts)

@@ -14,26 +14,20 @@ from .diagnosis import Diagnosis
 
 BUCKET_S: Final = 5.0  # one point of the sparkline
 POINTS: Final = 60  # five minutes
+YOUNG: Final = 12
 RATE_MEMORY_S: Final = 3.0
 FUTURE_S: Final = 60.0  # a trade that is further ahead of us has a wrong time
-RESUMED: Final = ("T", "5", "6")  # codes of the tapes that say: trading again
-HALTED: Final = ("H", "2", "P", "3")
+# The tapes' codes, as the broker reads them. All others say nothing of a halt.
+HALTS: Final = ("H", "P", "2")
+RESUMES: Final = ("T", "3")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Halt:
-    """The last status that the tapes sent of a ticker."""
+    """Trading of a ticker is halted: why, and since when (Unix seconds)."""
 
-    code: str
-    message: str
     reason: str
-    at_s: float | None
-
-    @property
-    def is_halted(self) -> bool:
-        if self.code in RESUMED:
-            return False
-        return self.code in HALTED or "halt" in self.message.lower()
+    at_s: float
 
 
 @dataclass(kw_only=True)
@@ -68,6 +62,7 @@ class Row:
             at_s = now_s
         if not message.backfilled:
             self.lag_s = _smooth(self.lag_s, max(0.0, now_s - at_s))
+        self._note_trade(at_s)
         self._take(message.price, at_s, message.last_eligible)
 
     def seed(self, trades: Iterable[tuple[float, float, bool]]) -> None:
@@ -86,19 +81,23 @@ class Row:
         self.spark, self.changed = words.points(p for _, p in self.trend), True
 
     def take_status(self, message: StatusMessage) -> None:
-        self.halt = Halt(
-            code=message.code,
-            message=words.word(message.message),
-            reason=words.word(message.reason_message or message.reason_code),
-            at_s=words.unix_s(message.timestamp),
-        )
+        """A halt, a resume, or something else that the tapes say of a ticker."""
+        if message.code in HALTS:
+            reason = words.word(message.reason_message or message.reason_code or message.message)
+            self.halt = Halt(reason=reason, at_s=words.unix_s(message.timestamp) or 0.0)
+        elif message.code in RESUMES:
+            self.halt = None
         self.changed = True
 
     def seed_halt(self, messages: Iterable[object]) -> None:
-        """The last status that the journal has, unless a newer one has come."""
-        found = [message for message in messages if isinstance(message, StatusMessage)]
-        if found and self.halt is None:
-            self.take_status(found[-1])
+        """What the journal's messages, oldest first, leave: unless something newer has come."""
+        before = self.halt
+        for message in messages:
+            if isinstance(message, StatusMessage):
+                self.take_status(message)
+            elif isinstance(message, PriceMessage):
+                self._note_trade(words.unix_s(message.timestamp) or 0.0)
+        self.halt = before or self.halt
 
     def count(self, elapsed_s: float) -> None:
         """Take the messages since the last count into the rate."""
@@ -107,6 +106,8 @@ class Row:
         before = words.rate(self.rate)
         self.rate = keep * self.rate + (1 - keep) * new / elapsed_s
         self.changed |= before != words.rate(self.rate)
+        if len(self.trend) < YOUNG:  # a short line looks wrong while its last point waits
+            self.spark = words.points(p for _, p in self.trend)
 
     @property
     def change_percent(self) -> float | None:
@@ -114,6 +115,11 @@ class Row:
         if len(self.trend) < 2 or not self.trend[0][1]:
             return None
         return (self.trend[-1][1] / self.trend[0][1] - 1) * 100
+
+    def _note_trade(self, at_s: float) -> None:
+        """Whoever trades is not halted: the resume may have been lost."""
+        if self.halt is not None and at_s > self.halt.at_s:
+            self.halt = None
 
     def _take(self, price: float, at_s: float, eligible: bool) -> None:
         self.last_at_s, self.changed = max(at_s, self.last_at_s or 0.0), True

@@ -19,6 +19,7 @@ from .panels import PANELS_OF, Panels, signed
 from .reader import BoardReader
 
 EVERY_S: Final = 0.25
+UNSEEN_S: Final = 1.0  # while nobody looks
 SAY_SOMETHING_S: Final = 1.0
 MAX_VIEWERS: Final = 64
 _encode = msgspec.json.Encoder().encode
@@ -39,7 +40,8 @@ class Pulse:
             with self._reader.lock:
                 self._board.tick(time.time())
             self._wake()
-            next_s = max(next_s + EVERY_S, time.monotonic() + EVERY_S / 2)
+            every_s = EVERY_S if self.viewers else UNSEEN_S
+            next_s = max(next_s + every_s, time.monotonic() + every_s / 2)
             await asyncio.sleep(next_s - time.monotonic())
         self._wake()  # for the last time: they see that it is over
 

@@ -7,6 +7,7 @@ const place = document.getElementById('chart');
 const symbol = document.body.dataset.symbol;
 const MOST = 20000;
 const HEIGHT = 340;
+const ENDED = ['fill', 'canceled', 'rejected', 'expired', 'replaced'];
 let times = [];
 let prices = [];
 let marks = [];
@@ -34,37 +35,59 @@ function drawGaps(u) {
 const SHAPES = {
   up: (c, r) => { c.moveTo(0, -r); c.lineTo(r, r * 0.8); c.lineTo(-r, r * 0.8); c.closePath(); },
   down: (c, r) => { c.moveTo(0, r); c.lineTo(r, -r * 0.8); c.lineTo(-r, -r * 0.8); c.closePath(); },
-  ring: (c, r) => c.arc(0, 0, r * 0.6, 0, 2 * Math.PI),
   cross: (c, r) => { c.moveTo(-r * 0.5, -r * 0.5); c.lineTo(r * 0.5, r * 0.5); c.moveTo(r * 0.5, -r * 0.5); c.lineTo(-r * 0.5, r * 0.5); },
 };
 
+// An order that still works is a line from where it was placed; what ended is a mark where it ended.
 function drawMarks(u) {
   const {ctx} = u;
   const {left, top, width, height} = u.bbox;
-  const r = 5.5 * devicePixelRatio;
+  const r = 5 * devicePixelRatio;
+  const ended = new Set(marks.filter((mark) => ENDED.includes(mark[2])).map((mark) => mark[5]));
   ctx.save();
-  ctx.lineWidth = 1.6 * devicePixelRatio;
-  for (const [at, price, event, side] of marks) {
+  ctx.beginPath();
+  ctx.rect(left, top, width, height);
+  ctx.clip();
+  for (const [at, price, event, side, , order] of marks) {
+    if (event === 'new' && ended.has(order)) continue;
     const x = u.valToPos(at, 'x', true);
     const y = u.valToPos(price, 'y', true);
-    if (x < left || x > left + width || y < top || y > top + height) continue;
-    const fill = event === 'fill' || event === 'partial_fill';
-    const shape = fill ? (side === 'sell' ? 'down' : 'up') : event === 'new' ? 'ring' : 'cross';
-    const tone = colour(fill ? (side === 'sell' ? '--bad' : '--good') : event === 'new' ? '--accent' : '--dim');
-    ctx.save();
-    ctx.translate(x, y);
-    ctx.beginPath();
-    SHAPES[shape](ctx, r);
-    if (fill) {
-      ctx.fillStyle = tone;
-      ctx.strokeStyle = colour('--card');
-      ctx.fill();
-    } else {
-      ctx.globalAlpha = 0.7;
-      ctx.strokeStyle = tone;
-    }
+    if (event === 'new') drawOpen(ctx, Math.max(x, left), y, left + width, colour(side === 'sell' ? '--bad' : '--good'));
+    else drawShape(ctx, x, y, r, event, side);
+  }
+  ctx.restore();
+}
+
+function drawOpen(ctx, x, y, end, tone) {
+  ctx.save();
+  ctx.strokeStyle = tone;
+  ctx.globalAlpha = 0.75;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
+  ctx.beginPath();
+  ctx.moveTo(x, y);
+  ctx.lineTo(end, y);
+  ctx.stroke();
+  ctx.restore();
+}
+
+function drawShape(ctx, x, y, r, event, side) {
+  const fill = event === 'fill' || event === 'partial_fill';
+  ctx.save();
+  ctx.translate(x, y);
+  ctx.beginPath();
+  SHAPES[fill ? (side === 'sell' ? 'down' : 'up') : 'cross'](ctx, r);
+  if (fill) {
+    ctx.fillStyle = colour(side === 'sell' ? '--bad' : '--good');
+    ctx.strokeStyle = colour('--card');
+    ctx.lineWidth = 1.6 * devicePixelRatio;
     ctx.stroke();
-    ctx.restore();
+    ctx.fill();
+  } else {
+    ctx.strokeStyle = colour('--dim');
+    ctx.globalAlpha = 0.8;
+    ctx.lineWidth = 1.4 * devicePixelRatio;
+    ctx.stroke();
   }
   ctx.restore();
 }
@@ -86,8 +109,8 @@ function shownRange() {
 function priceRange(u, low, high) {
   const [begin, end] = shownRange();
   let [least, most] = [low, high];
-  for (const [at, price] of marks) {
-    if (at < begin || at > end || least === null) continue;
+  for (const [at, price, event] of marks) {
+    if (at < begin || at > end || least === null || event === 'new') continue;
     // An order far from the market must not flatten the prices.
     if (price > most && price - most < most - least + most * 0.002) most = price;
     if (price < least && least - price < most - least + least * 0.002) least = price;
@@ -150,7 +173,7 @@ async function load() {
   const waiting = times.map((at, i) => [at, prices[i]]);
   times = chart.t;
   prices = chart.p;
-  marks = [...chart.marks, ...marks.filter((mark) => !chart.marks.some((m) => m[0] === mark[0] && m[2] === mark[2]))];
+  marks = [...chart.marks, ...marks.filter((mark) => !chart.marks.some((m) => m[0] === mark[0] && m[2] === mark[2] && m[5] === mark[5]))];
   gaps = chart.gaps;
   for (const [at, price] of waiting) add(at, price);
   build();

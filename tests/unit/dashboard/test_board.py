@@ -193,10 +193,31 @@ def test_a_halt_shows_until_the_ticker_is_resumed(board: Board) -> None:
     board.take(halt("H"), FRIDAY_S)
     board.tick(FRIDAY_S)
     assert board.rows["AAPL"].cells[WHY] == "trading is halted: Volatility Trading Pause"
+    board.take(halt("5"), FRIDAY_S)
+    assert board.rows["AAPL"].halt is not None, "a price indication is no resume"
     board.take(halt("T"), FRIDAY_S)
-    board.take(price(), FRIDAY_S)
     board.tick(FRIDAY_S + 0.25)
-    assert board.rows["AAPL"].cells[STATE] == "LIVE"
+    assert "halted" not in board.rows["AAPL"].cells[WHY]
+
+
+def test_whoever_trades_is_not_halted(board: Board) -> None:
+    """The resume may have been lost."""
+    board.take(halt("2"), FRIDAY_S)
+    board.take(price(at_s=FRIDAY_S - 1), FRIDAY_S)
+    assert board.rows["AAPL"].halt is not None, "a trade from before the halt"
+    board.take(price(at_s=FRIDAY_S + 1), FRIDAY_S + 1)
+    assert board.rows["AAPL"].halt is None
+
+
+def test_a_halt_from_before_the_page_is_known_from_the_journal(board: Board) -> None:
+    row = board.row("AAPL")
+    assert row is not None
+    row.seed_halt([halt("H", FRIDAY_S - 9), halt("T", FRIDAY_S - 8), halt("H", FRIDAY_S - 7)])
+    assert row.halt is not None
+    other = board.row("MSFT")
+    assert other is not None
+    other.seed_halt([halt("H", FRIDAY_S - 9), price(at_s=FRIDAY_S - 3)])
+    assert other.halt is None
 
 
 def test_the_journal_fills_in_what_was_before_the_page(board: Board) -> None:

@@ -56,7 +56,7 @@ def test_a_fill_shows_what_was_filled_and_at_which_price(orders: OrderBook) -> N
     orders.take(order("fill", update={"qty": "4", "price": "101.25"}, filled_qty="4"), FRIDAY_S)
     line = orders.lines[0]
     assert (line.qty, line.price, line.filled, line.owner) == ("4", "101.25", "4", "bot")
-    assert line.mark == [FRIDAY_S, 101.25, "fill", "buy", "4", 1]
+    assert line.mark == [FRIDAY_S, 101.25, "fill", "buy", "4", "o-1"]
 
 
 def test_prices_of_orders_stand_in_line(orders: OrderBook) -> None:
