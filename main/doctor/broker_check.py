@@ -29,7 +29,9 @@ def hear(config: RedisConfig, within_s: float) -> BrokerStatus | None:
     return next((beat for beat in heartbeats(config, within_s) if beat is not None), None)
 
 
-def judge_broker(notebook: Notebook, heard: BrokerStatus | None, listeners: int | None) -> None:
+def judge_broker(
+    notebook: Notebook, heard: BrokerStatus | None, listeners: int | None, standbys: int = 0
+) -> None:
     """`listeners`: who hears registrations, None if that may not be asked."""
     if heard is None:
         _judge_silence(notebook, listeners)
@@ -41,7 +43,8 @@ def judge_broker(notebook: Notebook, heard: BrokerStatus | None, listeners: int 
     elif state == "DEGRADED":
         notebook.warn("state", f"the broker is DEGRADED: {_troubles(heard)}", "see its log")
     else:
-        notebook.fine("state", f"the broker is {state}, version {heard.version}")
+        beside = f"; {standbys} on standby" if standbys else ""
+        notebook.fine("state", f"the broker is {state}, version {heard.version}{beside}")
     if heard.version != __version__:
         notebook.warn(
             "version",

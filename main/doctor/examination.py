@@ -34,6 +34,7 @@ from .settings_check import examine_settings
 
 T = TypeVar("T")
 ALPACAS_DOMAIN: Final = ".alpaca.markets"
+STANDBY_NAME: Final = "tickerbus-standby"
 AREAS: Final = ("machine", "settings", "redis", "broker", "alpaca")
 
 
@@ -133,11 +134,18 @@ def _examine_redis(
         facts = redis_facts.gather(config, examination.role, secured=settings.registration_secured)
         notes.fine("reached", f"{config.address} answers")
         judge_redis(notes, facts, _expectations(settings, config))
-        heard = broker_check.hear(config, examination.hear_s)
     except RedisUnavailable as error:
         _tell_unreachable(notes, error)
         return None
-    broker_check.judge_broker(broker_notes, heard, facts.registration_listeners)
+    try:
+        heard = broker_check.hear(config, examination.hear_s)
+    except RedisUnavailable as error:
+        broker_notes.error(
+            "not_heard", f"the heartbeat cannot be heard: {error}", "see redis.rights"
+        )
+        return None
+    standbys = sum(client.get("name") == STANDBY_NAME for client in facts.clients)
+    broker_check.judge_broker(broker_notes, heard, facts.registration_listeners, standbys)
     broker_check.examine_holders(broker_notes, config, settings.alpaca_symbol_limit)
     return heard
 
@@ -145,6 +153,9 @@ def _examine_redis(
 def _tell_unreachable(notes: Notebook, error: RedisUnavailable) -> None:
     if isinstance(error.cause, redis.AuthenticationError):
         notes.error("login", str(error), "check REDIS_USERNAME and REDIS_PASSWORD, or REDIS_URL")
+        return
+    if isinstance(error.cause, redis.exceptions.NoPermissionError):
+        notes.error("rights", str(error), "grant that: `tickerbus acl` prints each role's rules")
         return
     notes.error(
         "unreachable",

@@ -113,6 +113,18 @@ def test_a_user_without_rights_is_told_which_it_lacks(
     assert "XADD" not in as_strategy.found
 
 
+def test_a_user_who_may_not_even_connect_is_told_of_its_rights_and_not_of_the_address(
+    patient: Patient, own_valkey: EmbeddedValkey
+) -> None:
+    rules = "ACL SETUSER bot on >secret ~* &* +@read"
+    with redis.Redis(port=own_valkey.port) as admin:
+        admin.execute_command(*rules.split())
+    patient.has(REDIS_URL=f"redis://bot:secret@127.0.0.1:{own_valkey.port}")
+    told = patient.to_mend(role="strategy")
+    assert "client|setname" in told["redis.rights"].found
+    assert "redis.unreachable" not in told
+
+
 def test_a_wrong_password_is_told_as_such_and_not_shown(
     patient: Patient, own_valkey: EmbeddedValkey
 ) -> None:

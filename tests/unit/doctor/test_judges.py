@@ -179,6 +179,12 @@ def test_the_heartbeat_tells_how_the_broker_is(
     assert mended(notebook) == expected
 
 
+def test_a_standby_is_told_of() -> None:
+    notebook = Notebook("broker")
+    judge_broker(notebook, heartbeat(), 1, standbys=1)
+    assert notebook.findings[0].found == "the broker is RUNNING, version 0.1.0; 1 on standby"
+
+
 def test_another_accounts_broker_under_the_prefix_is_named() -> None:
     notebook = Notebook("broker")
     judge_account(notebook, heartbeat(), "account-1")
