@@ -21,7 +21,7 @@ import structlog
 
 from ..utils.redis.config import RedisConfig
 from ..utils.redis.constants import BusNames
-from ..utils.redis.errors import BusError
+from ..utils.redis.errors import BusError, NotPermitted
 from ..utils.redis.publisher import RedisPublisher
 from ..utils.redis.subscriber import RedisSubscriber
 
@@ -66,7 +66,10 @@ class ControlPort:
         self._client_id, self._ticker, self._on_request = client_id, ticker, on_request
         self._names = BusNames(config.bus_prefix)
         self._publisher = RedisPublisher(config)
-        bus.subscribe(self._names.get_control_channel(client_id), self._hear)
+        try:
+            bus.subscribe(self._names.get_control_channel(client_id), self._hear)
+        except NotPermitted as error:
+            log.warning("scale_t.no_commands", reason=str(error), then="tickerbus acl strategy")
 
     def answer(self, request: ControlRequest, ok: bool, words: str, state: dict[str, Any]) -> None:
         """A Redis that is away costs a second, and the answer."""

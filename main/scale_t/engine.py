@@ -243,7 +243,7 @@ class Engine:
             case ListOpen(), _:
                 self._see_listed(job, answer, now)
             case AskClock(), Clock():
-                self.session.clock = answer
+                self.session.see_clock(answer)
             case AskFacts(), _:
                 self._see_facts(answer)
             case AskPrice(), LatestTrade():

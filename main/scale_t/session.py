@@ -30,6 +30,13 @@ class Session:
         self.verdict: Verdict | None = None  # what holds the ladder, until it is confirmed
         self._hours = hours
         self._checked = ""  # the session that the ladder may trade in
+        self._judged = ""  # the session whose facts were looked at, with whatever outcome
+
+    def see_clock(self, clock: Clock) -> None:
+        """Alpaca's clock. What opens again is a new session, also on the same day."""
+        self.clock = clock
+        if not clock.is_open:
+            self._checked = self._judged = ""
 
     @property
     def is_open(self) -> bool:
@@ -41,10 +48,9 @@ class Session:
     def wants_check(self) -> bool:
         """A session has begun that was not looked at yet."""
         clock = self.clock
-        if clock is None or not clock.is_open or clock.session == self._checked:
+        if clock is None or not clock.is_open:
             return False
-        judged = self.verdict.facts if self.verdict is not None else None
-        return judged is None or judged.session != clock.session
+        return clock.session not in (self._checked, self._judged)
 
     def judge(self, ladder: Ladder, facts: Facts) -> Verdict:
         """The check itself. Without problems the session may begin."""
@@ -53,7 +59,7 @@ class Session:
         if verdict.short_of and self._adopts:
             ladder.adopt(max(Decimal(0), ladder.terms.side.sign * facts.account_qty))
             verdict = compare(ladder.terms, ladder.position, own_price, self.saved, facts)
-        self._adopts = False
+        self._adopts, self._judged = False, facts.session
         self.verdict = verdict if verdict.problems else None
         if not verdict.problems:
             self._begin(ladder, facts.session)
@@ -88,7 +94,7 @@ class Session:
 
     def doubt(self) -> None:
         """Something says that the figures are wrong: check them again, as for a new session."""
-        self._checked = ""
+        self._checked = self._judged = ""
 
     def in_hours(self, now: datetime) -> bool:
         """Whether entries are allowed at this moment (aware of its zone)."""

@@ -15,6 +15,7 @@ MAX_AMOUNT: Final = 1_000_000_000
 MAX_WORKING_ENTRIES: Final = 20
 MAX_RANDOMIZE: Final = 55  # ScaleTrader's
 _HUNDRED: Final = Decimal(100)
+_LEAST: Final = Decimal("1e-12")  # less is none, and beyond what 28 digits can divide
 
 
 def terms_problems(terms: LadderTerms, start_price: Decimal | None) -> Iterator[str]:
@@ -23,17 +24,20 @@ def terms_problems(terms: LadderTerms, start_price: Decimal | None) -> Iterator[
         yield f"client_id {terms.client_id[:70]!r} must match {CLIENT_ID_PATTERN}"
     amounts = _amounts(terms, start_price)
     bad = {name for name, amount in amounts.items() if not _is_amount(amount)}
-    for name in amounts:
-        if name in bad:
-            yield f"{name} must be a number above 0, at most {MAX_AMOUNT:,}"
+    for name in sorted(bad):
+        yield f"{name} must be a number above 0, at most {MAX_AMOUNT:,}"
+    if "component" in bad:
+        bad.add("initial")
     if not bad & {"max_position", "component", "initial"}:
         yield from _size_problems(terms)
     if not bad & {"increment", "profit_offset", "start_price"}:
         yield from _price_problems(terms, start_price)
+    if not bad & {"component", "initial", "increment", "profit_offset"}:
+        yield from _slice_problems(terms)
     if not bad & {"lowest", "highest", "start_price"}:
         yield from _range_problems(terms, start_price)
     yield from _choice_problems(terms)
-    yield from _restart_problems(terms)
+    yield from _restart_problems(terms, sizes_known=not bad & {"max_position", "initial"})
 
 
 def _amounts(terms: LadderTerms, start_price: Decimal | None) -> dict[str, Decimal]:
@@ -51,15 +55,20 @@ def _amounts(terms: LadderTerms, start_price: Decimal | None) -> dict[str, Decim
         "session_limit": terms.session_limit,
         "max_loss": terms.max_loss,
     }
-    if terms.initial == terms.component or terms.initial.is_nan():
-        del given["initial"]  # said once is enough
-    if terms.profit_offset == terms.increment or (offset is not None and offset.is_nan()):
-        given.pop("profit_offset")
+    # What was not given is what another is: its fault said once is enough.
+    if _same(terms.initial, terms.component):
+        del given["initial"]
+    if offset is not None and _same(offset, terms.increment.amount):
+        del given["profit_offset"]
     return {name: amount for name, amount in given.items() if amount is not None}
 
 
+def _same(one: Decimal, other: Decimal) -> bool:
+    return one == other or (one.is_nan() and other.is_nan())
+
+
 def _is_amount(amount: Decimal) -> bool:
-    return amount.is_finite() and 0 < amount <= MAX_AMOUNT
+    return amount.is_finite() and _LEAST <= amount <= MAX_AMOUNT
 
 
 def _size_problems(terms: LadderTerms) -> Iterator[str]:
@@ -99,7 +108,6 @@ def _price_problems(terms: LadderTerms, start_price: Decimal | None) -> Iterator
                 f"start_price {start_price} is not a multiple of Alpaca's price step {step} "
                 f"at ${start_price}"
             )
-    yield from _slice_problems(terms)
 
 
 def _step_problems(name: str, distance: Distance, start_price: Decimal | None) -> Iterator[str]:
@@ -158,18 +166,18 @@ def _choice_problems(terms: LadderTerms) -> Iterator[str]:
         yield "flatten_on_loss needs max_loss"
 
 
-def _restart_problems(terms: LadderTerms) -> Iterator[str]:
+def _restart_problems(terms: LadderTerms, sizes_known: bool) -> Iterator[str]:
     existing, filled = terms.existing_position, terms.filled_initial
     if not existing.is_finite() or existing < 0:
         yield "existing_position must be a number, 0 or more"
         return
-    if existing > terms.max_position:
+    if sizes_known and existing > terms.max_position:
         yield f"existing_position {existing} is more than max_position {terms.max_position}"
     if (existing or filled is not None) and (terms.profit_offset is None or not terms.restore):
         yield "existing_position and filled_initial need profit orders and restore"
     if existing and terms.re_anchor is not None:
         yield "existing_position is a ladder that stands, re_anchor one that moves: choose one"
-    if filled is None:
+    if filled is None or not (sizes_known and terms.initial.is_finite()):
         return
     if not filled.is_finite() or not existing <= filled <= terms.initial:
         yield (

@@ -7,8 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from main.scale_t import ScaleTConfig, ScaleTConfigError
+from main.scale_t.rungs import build_rungs
 
 
 def test_words_become_a_config() -> None:
@@ -101,3 +104,62 @@ def test_a_fine_increment_is_allowed_below_a_dollar() -> None:
         ticker="PENNY", max_position="100", increment="0.0005", start_price="0.5"
     )
     assert config.terms.increment.amount == Decimal("0.0005")
+
+
+WORDS = st.sampled_from(
+    [
+        "",
+        "0",
+        "1",
+        "-1",
+        "10",
+        "100",
+        "0.05",
+        "1e30",
+        "1e-30",
+        "nan",
+        "inf",
+        "-inf",
+        "x",
+        "5%",
+        "200%",
+    ]
+)
+
+
+@settings(max_examples=60)
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "max_position",
+                "component",
+                "initial",
+                "increment",
+                "profit_offset",
+                "start_price",
+                "existing_position",
+                "filled_initial",
+                "randomize",
+                "lowest",
+                "highest",
+                "session_limit",
+                "max_loss",
+                "hours",
+                "side",
+                "ticker",
+                "client_id",
+            ]
+        ),
+        WORDS,
+    )
+)
+def test_whatever_is_typed_is_refused_in_words_or_makes_a_ladder(words: dict[str, str]) -> None:
+    """Never an error of another kind; and what is accepted has rungs that add up."""
+    try:
+        config = ScaleTConfig.from_text(**{"ticker": "AAPL", "max_position": "100"} | words)
+    except ScaleTConfigError:
+        return
+    start = config.start_price or Decimal(50)
+    rungs = build_rungs(config.terms, start)
+    assert sum(rung.size for rung in rungs) <= config.terms.max_position
