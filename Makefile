@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check faults chaos bridge-kills bench-smoke redis-server promtool requirements picture clean
+.PHONY: help demo test check faults chaos bridge-kills bench-smoke redis-server promtool chromium requirements picture screenshot clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,11 +30,17 @@ chaos: $(VENV)/.dev   ## a seeded mixture of faults: make chaos SECONDS=600 SEED
 bridge-kills: $(VENV)/.dev  ## kill the events bridge 20 times during 10,000 orders, and count every event
 	$(BIN)/python -m tests.integration.events_bridge.kills $(ARGS)
 
+events-storm: $(VENV)/.dev  ## 16 publishers and 16 readers of trade events for 60 s, Redis killed twice
+	$(BIN)/python -m tests.integration.trade_events.storm $(ARGS)
+
 bench: $(VENV)/.bench  ## rates, latency and all that was promised, beside peers and limits, in under 10 minutes
 	$(BIN)/python -m bench $(ARGS)
 
 bench-long: $(VENV)/.bench  ## a ten-fold burst for 60 s, and how long it takes to be over it
 	$(BIN)/python -m bench.burst
+
+bench-events: $(VENV)/.bench  ## the trade event bus beside bare PUBLISH and the same commands without it
+	$(BIN)/python -m bench.events $(ARGS)
 
 bench-smoke: $(VENV)/.dev  ## dead time of 500 registration restarts, idle CPU, memory with 1,000 tickers
 	$(BIN)/python -m bench.smoke
@@ -53,6 +59,9 @@ requirements: $(VENV)/.dev  ## write requirements.txt from pyproject.toml
 
 picture: $(VENV)/.dev  ## draw docs/demo.svg from a real run of the demo
 	$(BIN)/python -m tools.picture
+
+screenshot: $(VENV)/.dev chromium  ## take docs/dashboard.png from a real run of the page, in six minutes
+	$(BIN)/python -m tools.screenshot
 
 clean:           ## remove the virtual environment and every cache
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -22,6 +22,7 @@ from .commands import (
     recorder,
     run,
     scale_t_control,
+    scale_t_simulate,
     security,
     services,
     simulator,
@@ -76,6 +77,12 @@ _add(simulator.sim, RUN, "sim --rate 20 --session calendar --clock-start 2026-11
 app.add_typer(scale_t, name="scale-t", rich_help_panel=RUN)
 _add(scale_t_commands.run_scale_t, RUN, "scale-t run --ticker AAPL --max-position 100", to=scale_t)
 _add(scale_t_commands.plan, RUN, "scale-t plan --ticker AAPL --max-position 100", to=scale_t)
+_add(
+    scale_t_simulate.simulate,
+    RUN,
+    "scale-t simulate --data examples/data/aapl-day.csv --ticker AAPL --max-position 100",
+    to=scale_t,
+)
 _add(scale_t_control.scale_t_status, ASK, "scale-t status", to=scale_t)
 _add(scale_t_control.pause, ASK, "scale-t pause --ticker AAPL", to=scale_t)
 _add(scale_t_control.resume, ASK, "scale-t resume --ticker AAPL --confirm", to=scale_t)

@@ -14,8 +14,8 @@ from typing import Final, Literal
 
 from .utils.redis.constants import CLIENT_ID_PATTERN, BusNames, normalize_ticker
 
-Role = Literal["broker", "strategy", "observer"]
-ROLES: Final[tuple[Role, ...]] = ("broker", "strategy", "observer")
+Role = Literal["broker", "strategy", "observer", "dashboard"]
+ROLES: Final[tuple[Role, ...]] = ("broker", "strategy", "observer", "dashboard")
 
 # Not 64 hexadecimal digits: Redis refuses the rule until somebody has put a hash in its place.
 HASH_PLACEHOLDER: Final = "SHA256-OF-THE-PASSWORD"
@@ -26,6 +26,10 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 # AUTH and HELLO are open to all. SELECT is for REDIS_DB; ROLE tells a demoted primary.
 _CONNECTION: Final = "+ping +client|setname +select +role +unsubscribe +punsubscribe"
+_EXTRA: Final[dict[Role, str]] = {
+    "broker": "+info +multi +exec +scan +wait +pubsub|numsub +function|load ",
+    "dashboard": "+info +client|list ",  # memory, and who reads too slowly
+}
 _READ_STREAM: Final = "+xrange +xrevrange +xinfo|stream"
 
 
@@ -35,8 +39,8 @@ class AclError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class AclRequest:
-    """For whom. A strategy registers as one of `client_ids` (none: as its user's name), and hears
-    `tickers`, or all if there are none; the other roles have neither."""
+    """For whom. A strategy and the dashboard register as one of `client_ids` (none: as the user's
+    name); a strategy hears `tickers`, or all if there are none. The other roles have neither."""
 
     role: Role
     user: str
@@ -59,9 +63,9 @@ def acl_rule(request: AclRequest) -> str:
         "broker": lambda: _broker(names, request.secured),
         "strategy": lambda: _strategy(names, request),
         "observer": lambda: _observer(names),
+        "dashboard": lambda: _dashboard(names, request),
     }[request.role]()
-    extra = "+info +multi +exec +scan +wait +pubsub|numsub +function|load "
-    root = (extra if request.role == "broker" else "") + _CONNECTION
+    root = _EXTRA.get(request.role, "") + _CONNECTION
     rules = " ".join(f"({rule})" for rule in selectors)
     return f"reset resetchannels on #{request.password_hash} {root} {rules}"
 
@@ -76,8 +80,10 @@ def _check(request: AclRequest) -> None:
             raise AclError(f"{client_id!r} is not a client id: it must match {CLIENT_ID_PATTERN}")
     if request.password_hash != HASH_PLACEHOLDER and not _HASH.fullmatch(request.password_hash):
         raise AclError("a password's hash is its SHA-256 in 64 lower-case hexadecimal digits")
-    if request.role != "strategy" and (request.client_ids or request.tickers):
-        raise AclError(f"client ids and tickers are for the role strategy, not for {request.role}")
+    if request.role != "strategy" and request.tickers:
+        raise AclError(f"tickers are for the role strategy, not for {request.role}")
+    if request.role not in ("strategy", "dashboard") and request.client_ids:
+        raise AclError(f"client ids are for strategy and dashboard, not for {request.role}")
 
 
 def _broker(names: BusNames, secured: bool) -> list[str]:
@@ -107,17 +113,35 @@ def _strategy(names: BusNames, request: AclRequest) -> list[str]:
         key + ticker for key in (names.TICKER_LOG, names.ORDER_LOG) for ticker in tickers or "*"
     ]
     heard = (*_ticker_channels(names, tickers), *_broker_channels(names))
-    asks = (
-        [names.get_client_registration_channel(c) for c in request.client_ids or (request.user,)]
-        if request.secured
-        else [names.BROKER_REGISTRATION]
-    )
+    asks = _registration_channels(names, request)
+    # A person's commands to it (scale-t pause, …) and its answers, both of its own name only.
+    commands = [
+        channel
+        for client_id in request.client_ids or (request.user,)
+        for channel in (
+            names.get_control_channel(client_id),
+            names.get_control_replies_channel(client_id),
+        )
+    ]
     return [
         f"+subscribe +psubscribe {_channels(*heard)}",
         f"{_READ_STREAM} {_keys('%R~', *logs)}",
         f"+get {_keys('%R~', names.BROKER_EPOCH)}",
         f"+publish {_channels(*asks)}",
     ]
+
+
+def _registration_channels(names: BusNames, request: AclRequest) -> list[str]:
+    """Where the user may register."""
+    if not request.secured:
+        return [names.BROKER_REGISTRATION]
+    clients = request.client_ids or (request.user,)
+    return [names.get_client_registration_channel(client) for client in clients]
+
+
+def _dashboard(names: BusNames, request: AclRequest) -> list[str]:
+    asks = _registration_channels(names, request)
+    return [*_observer(names), f"+publish {_channels(*asks)}"]
 
 
 def _observer(names: BusNames) -> list[str]:

@@ -41,6 +41,11 @@ def read_holders(config: RedisConfig, now_s: float | None = None) -> list[Holder
         raise RedisUnavailable(config.address, error) from error
     finally:
         client.close()
+    return current_holders(fields, now_s)
+
+
+def current_holders(fields: dict[bytes, bytes], now_s: float) -> list[Holder]:
+    """Of the broker's hash: those whose lease has not ended, by ticker and client."""
     holders = [holder for value in fields.values() if (holder := _decode(value))]
     current = [h for h in holders if (left := h.left_s(now_s)) is None or left > 0]
     return sorted(current, key=lambda holder: (holder.ticker, holder.client_id))

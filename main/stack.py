@@ -26,13 +26,14 @@ from .utils.redis.messages import now_rfc3339
 
 DEFAULT_REDIS_PORT = 6379
 DEFAULT_SIM_PORT = 8765
+DEFAULT_PAGE_PORT = 8787
 START_S = 20.0  # the deadline of one part's start
 LOCAL_KEY, LOCAL_SECRET = "local", "local-secret"
 UP_STATES = ("RUNNING", "DEGRADED")
 OTHERS_BEATS = 3  # heartbeats of another broker until ours, that keeps silent, is given up
 # By when each has ended, counted from the first's being asked: of five seconds for everything.
 # They end one after the other, and what one does not need is the next one's.
-PARTING_S = {"scale_t": 1.4, "broker": 3.0, "local Alpaca": 3.4}
+PARTING_S = {"scale_t": 1.4, "broker": 3.0, "page": 3.4, "local Alpaca": 3.8}
 
 
 class PartFailed(Exception):
@@ -66,6 +67,8 @@ class StackConfig:
     sim_port: int | None = None
     trading: Trading | None = None
     trade_given_account: bool = False
+    page: bool = False
+    page_port: int | None = None
 
 
 class Stack:
@@ -89,6 +92,7 @@ class Stack:
         self.sim_port = 0
         self.paper = self.embeds_alpaca or config.settings.alpaca_paper
         self.account_short = ""  # known once started
+        self.page_url = ""  # known once started, if there is a page
         self.trades = config.trading is not None and (
             self.embeds_alpaca or config.trade_given_account
         )
@@ -106,8 +110,14 @@ class Stack:
         """
         self._start_redis()
         self._start_alpaca()
+        page = self._start_page()  # comes up beside the broker
         self._name_account()
         self._start_broker()
+        if page is not None:
+            port, child = page
+            self._wait_until(lambda: _answers(port), child)
+            self.page_url = f"http://127.0.0.1:{port}"
+            self._say(f"page: {self.page_url}")
 
     def _start_redis(self) -> None:
         if not self.embeds_redis:
@@ -155,6 +165,12 @@ class Stack:
             *("--rate", str(config.rate)),
             *("--symbol-limit", str(config.settings.alpaca_symbol_limit)),
         ]
+
+    def _start_page(self) -> tuple[int, Child] | None:
+        if not self._config.page:
+            return None
+        port = choose_port(self._config.page_port, DEFAULT_PAGE_PORT, "--page-port")
+        return port, self._start_child("page", "dashboard", "--port", str(port))
 
     def _start_broker(self) -> None:
         since = now_rfc3339()

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -20,43 +19,15 @@ from websockets.sync.client import ClientConnection, connect
 
 from ..utils.redis.config import backoff_delays
 from ..utils.tracebacks import plain_traceback
+from .connection_config import ConnectionConfig, StreamState
 from .errors import Remedy, remedy_for_handshake
 from .market_session import Broken, Outcome, Phase, Refused, SignedIn, SlotTaken
+from .pulse import Beat, Pulse
 
 log: Final = structlog.get_logger("tickerbus.upstream")
 
 _TICK_S: Final = 0.25  # how often deadlines are looked at while nothing comes
 _FAILURES: Final = (OSError, TimeoutError, ConnectionClosed, InvalidHandshake)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConnectionConfig:
-    """Where one stream is, and how long each step of reaching it may take."""
-
-    name: str
-    url: str
-    key: str = field(repr=False)
-    secret: str = field(repr=False)
-    connect_timeout_s: float = 3.0
-    sign_in_timeout_s: float = 10.0
-    ack_timeout_s: float = 5.0
-    # Without any traffic for so long, a ping is sent; its answer is missed, and then waited for.
-    ping_after_s: float = 0.5
-    pong_missed_s: float = 0.9
-    pong_timeout_s: float = 8.0
-    close_timeout_s: float = 2.0
-    max_frame_bytes: int = 64 * 1_048_576
-    retry_first_s: float = 0.1
-    retry_cap_s: float = 3.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamState:
-    """What the status says of a stream."""
-
-    state: str
-    since_ns: int
-    reason: str | None = None
 
 
 class Session(Protocol):
@@ -106,7 +77,7 @@ class Upstream:
         self.sessions = 0  # how often a sign-in succeeded
         self._sign_in_due_s = self._sign_in_deadline_s = 0.0
         self._sign_in_delays: Iterator[float] = iter(())
-        self._ping: tuple[threading.Event, float] | None = None
+        self._pulse = Pulse(config)
         self._next_look_s = 0.0
         self._renewal: str | None = None
 
@@ -261,7 +232,7 @@ class Upstream:
             config.url,
             additional_headers=headers,
             open_timeout=config.connect_timeout_s,
-            ping_interval=None,  # see `_mind_the_pulse`
+            ping_interval=None,  # see `Pulse`
             close_timeout=config.close_timeout_s,
             max_size=config.max_frame_bytes,
             max_queue=None,
@@ -274,7 +245,7 @@ class Upstream:
             self._sign_in_delays = backoff_delays(0.5, 3.0)
             self._sign_in_due_s = 0.0
             self._sign_in_deadline_s = time.monotonic() + self.config.sign_in_timeout_s
-            self._ping, self._next_look_s, self._renewal = None, 0.0, None
+            self._pulse, self._next_look_s, self._renewal = Pulse(self.config), 0.0, None
             self._new_session()
             self._flush()
 
@@ -330,25 +301,15 @@ class Upstream:
             return
         if overdue := self._overdue():
             raise ConversationBroken(overdue)
-        self._mind_the_pulse(socket, now)
+        self._note_pulse(self._pulse.look(socket, now, self._last_received_s))
 
-    def _mind_the_pulse(self, socket: ClientConnection, now_s: float) -> None:
-        """A half-open connection shows by a missing answer to a ping: said at once, acted on later,
-        because a new connection may find the slot taken by the old one for 90 s."""
-        if self._ping is None:
-            if now_s - self._last_received_s >= self.config.ping_after_s:
-                self._ping = (socket.ping(), now_s)
-            return
-        pong, sent_s = self._ping
-        waited_s = now_s - sent_s
-        if pong.is_set():
-            self._ping = None
-            if self.state.state == "MUTE":
-                self._set_state("LIVE")
-        elif waited_s > self.config.pong_timeout_s:
-            raise ConversationBroken(f"no answer to a ping for {waited_s:.0f} s")
-        elif waited_s > self.config.pong_missed_s:
+    def _note_pulse(self, beat: Beat) -> None:
+        if beat is Beat.MISSED:
             self._set_state("MUTE", "a ping has no answer yet")
+        elif beat is Beat.BACK and self.state.state == "MUTE":
+            self._set_state("LIVE")
+        elif beat is Beat.GONE:
+            raise ConversationBroken(f"no answer to a ping for {self.config.pong_timeout_s:.0f} s")
 
     def _flush(self) -> None:
         """Send what the session has to say. The lock is held, so that requests keep their order."""

@@ -1,4 +1,4 @@
-"""Pure: what one round of registrations decided, so that it can be taken back, kept and answered."""
+"""Pure: what a round of registrations decided: to be taken back, kept and answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two kinds of upstream: market data (stocks, crypto) and the account's order updates."""
+"""Market data, of stocks or of crypto: what is followed, asked for, and resumed after a loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Final, Literal
 import structlog
 
 from .codec import decode_control
-from .connection import ConnectionConfig, StreamState, Upstream
+from .connection import Upstream
+from .connection_config import ConnectionConfig, StreamState
 from .frame_buffer import Break, FrameBuffer
 from .market_session import (
     Acknowledged,
@@ -21,51 +22,9 @@ from .market_session import (
     Outcome,
     Subscriptions,
 )
-from .order_buffer import OrderBuffer
-from .trading_session import TradingSession
+from .pending_change import PendingChange
 
 log: Final = structlog.get_logger("tickerbus.upstream")
-
-
-@dataclass(eq=False)
-class PendingChange:
-    """A change of subscriptions on its way, and what came of it for each symbol."""
-
-    action: Literal["subscribe", "unsubscribe"]
-    subscriptions: dict[str, frozenset[str]]
-    done: set[str] = field(default_factory=set)
-    rejected: dict[str, tuple[int, str]] = field(default_factory=dict)
-
-    # Both are called by the reader, in the frames' order: when all is answered, and for each part
-    # that is acknowledged, before its first frame.
-    on_settled: Callable[[], None] | None = None
-    on_acknowledged: Callable[[list[str]], None] | None = None
-    forgotten: bool = False  # nobody waits for it any more
-
-    def __post_init__(self) -> None:
-        self._settled = threading.Condition()
-
-    @property
-    def open(self) -> dict[str, frozenset[str]]:
-        """What has no answer yet."""
-        return {
-            symbol: channels
-            for symbol, channels in self.subscriptions.items()
-            if symbol not in self.done and symbol not in self.rejected
-        }
-
-    def settle(
-        self, done: Iterable[str] = (), rejected: Mapping[str, tuple[int, str]] | None = None
-    ) -> None:
-        with self._settled:
-            self.done.update(done)
-            self.rejected.update(rejected or {})
-            self._settled.notify_all()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Whether every symbol has its answer within the time."""
-        with self._settled:
-            return self._settled.wait_for(lambda: not self.open, timeout_s)
 
 
 class MarketStream(Upstream):
@@ -315,36 +274,3 @@ class MarketStream(Upstream):
             self.forget(pending)
             if pending.on_settled is not None:
                 pending.on_settled()
-
-
-class OrderStream(Upstream):
-    """The trade-updates connection. `buffer` gets every update, decoded, and loses none."""
-
-    def __init__(
-        self,
-        config: ConnectionConfig,
-        buffer: OrderBuffer,
-        on_state: Callable[[StreamState], None] | None = None,
-    ) -> None:
-        super().__init__(config, on_state)
-        self._buffer = buffer
-        self._trading_session = TradingSession(config.key, config.secret)
-        self.last_event_ns = 0
-
-    def _session(self) -> TradingSession:
-        return self._trading_session
-
-    def _new_session(self) -> TradingSession:
-        self._trading_session = TradingSession(self.config.key, self.config.secret)
-        self._trading_session.sign_in()  # here the client speaks first
-        return self._trading_session
-
-    def _receive(self, frame: bytes | str) -> list[Outcome]:
-        with self._lock:
-            outcomes, update = self._trading_session.receive(frame)
-            self.counters["malformed"] += self._trading_session.malformed
-            self._trading_session.malformed = 0
-        if update is not None:
-            self.last_event_ns = time.time_ns()
-            self._buffer.put(update)
-        return outcomes

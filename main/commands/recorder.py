@@ -137,13 +137,12 @@ def replay(
     need_pyarrow()
     settings = open_settings()
     times = _speed(speed)
-    if not bus_prefix or bus_prefix == settings.bus_prefix:
-        raise Mistake("a replay needs a bus of its own: give --bus-prefix another name")
+    _check_prefix(bus_prefix, settings)
     from ..recorder.player import Player, ReplayConfig
     from ..recorder.recording import Recording
 
     found = Recording(recording)
-    config = ReplayConfig(prefix=_prefix(bus_prefix), speed=times, wait=not now)
+    config = ReplayConfig(prefix=bus_prefix, speed=times, wait=not now)
     player = Player(settings.redis_config(), found, config)
     console.print(_plan(found, times), markup=False)
     if not now:
@@ -153,10 +152,11 @@ def replay(
     _tell_played(player)
 
 
-def _prefix(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,32}", text):
-        raise Mistake(f"{text!r} cannot be a bus prefix: up to 32 letters, digits and _ . : -")
-    return text
+def _check_prefix(prefix: str, settings: Settings) -> None:
+    if not prefix or prefix == settings.bus_prefix:
+        raise Mistake("a replay needs a bus of its own: give --bus-prefix another name")
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,32}", prefix):
+        raise Mistake(f"{prefix!r} cannot be a bus prefix: up to 32 letters, digits and _ . : -")
 
 
 def _speed(text: str) -> float | None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Final
 
 import typer
@@ -31,6 +32,7 @@ from .common import (
     program,
     say,
 )
+from .dashboard import missing_web_packages, require_web_packages
 
 FRAME_S: Final = 0.125
 RATE: Final = 5.0
@@ -43,6 +45,15 @@ Trade = Annotated[
     bool,
     typer.Option(
         "--trade", help="Let scale_t trade on the given PAPER account too, not only on the local."
+    ),
+]
+PagePort = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=65535,
+        metavar="PORT",
+        help="Where the web page listens. Without it: 8787, or the next free one.",
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print what the parts log.")]
@@ -60,6 +71,11 @@ def demo(
     sim_port: SimPort = None,
     rate: Rate = RATE,
     trade: Trade = False,
+    page: Annotated[
+        bool | None,
+        typer.Option("--dashboard/--no-dashboard", help="The web page too: with the table, yes."),
+    ] = None,
+    page_port: PagePort = None,
     verbose: Verbose = False,
 ) -> None:
     """See the whole road work.
@@ -68,9 +84,10 @@ def demo(
     A given Redis (REDIS_URL or REDIS_HOST) and given Alpaca keys are used; only what is missing
     is embedded. With --seconds, exit code 0 means that every part of the road worked.
     """
-    config = _stack_config(tickers, redis_port, sim_port, rate, trade)
-    running = Demo(config, say, _hear if verbose else None)
     show_table = console.is_terminal and not plain
+    config = _stack_config(tickers, redis_port, sim_port, rate, trade)
+    config = _with_page(config, page, page_port, by_itself=show_table)
+    running = Demo(config, say, _hear if verbose else None)
     checks: list[Check] = []
     interrupted = True
     with ended_by_signals(running.stop, STOPPING):
@@ -88,9 +105,11 @@ def _show(running: Demo, seconds: float | None, show_table: bool) -> bool:
             while not _is_over(running, deadline):
                 time.sleep(FRAME_S)
             return False
+        page = running.stack.page_url
+        hint = f"{HINT} · the web page: {page}" if page else HINT
         with Live(console=console, auto_refresh=False) as live:
             while not _is_over(running, deadline):
-                live.update(running.picture(console.width, HINT), refresh=True)
+                live.update(running.picture(console.width, hint), refresh=True)
                 time.sleep(FRAME_S)
             live.update(running.picture(console.width), refresh=True)
     except KeyboardInterrupt:
@@ -125,13 +144,17 @@ def up(
     sim_port: SimPort = None,
     rate: Rate = RATE,
     trade: Trade = False,
+    page: Annotated[bool, typer.Option("--dashboard", help="The web page too.")] = False,
+    page_port: PagePort = None,
     verbose: Verbose = False,
 ) -> None:
     """The same without the table, to play with.
 
-    Prints where Redis and the local Alpaca listen, and three commands to try.
+    Prints where Redis, the local Alpaca and, with --dashboard, the web page listen, and some
+    commands to try.
     """
     config = _stack_config(tickers, redis_port, sim_port, rate, trade)
+    config = _with_page(config, page or None, page_port)
     stack = Stack(config, say, _hear if verbose else None)
     with ended_by_signals(stack.stop, STOPPING):
         stack.start()
@@ -166,6 +189,8 @@ def _invitation(stack: Stack, config: StackConfig) -> str:
     host = "" if stack.embeds_redis else f" -h {redis.host}"
     channel = BusNames(redis.bus_prefix).get_ticker_channel(config.tickers[0])
     lines = ["", f"Redis         {redis.address.removesuffix('/0')}"]
+    if stack.page_url:
+        lines.append(f"web page      {stack.page_url}")
     if stack.embeds_alpaca:
         lines.append(f"local Alpaca  127.0.0.1:{stack.sim_port} (keys: local / local-secret)")
         told_alpaca = local_alpaca_environment(stack.sim_port)
@@ -177,11 +202,26 @@ def _invitation(stack: Stack, config: StackConfig) -> str:
         "Try in a second terminal:",
         f"  {where}{me} watch {' '.join(config.tickers[:2])}",
         f"  {where}{me} status",
+        *([] if stack.page_url else [f"  {where}{me} dashboard"]),
         f"  redis-cli{host} -p {redis.port} SUBSCRIBE {channel}",
         "",
         HINT,
     ]
     return "\n".join(lines)
+
+
+def _with_page(
+    config: StackConfig, asked: bool | None, port: int | None, by_itself: bool = False
+) -> StackConfig:
+    """`asked` None and `by_itself`: with the page, if its packages are there."""
+    if asked or (asked is None and port is not None):
+        require_web_packages()
+    elif asked is False or not by_itself:
+        return config
+    elif lacking := missing_web_packages():
+        say(f"page: none, for want of {', '.join(lacking)}: pip install 'tickerbus[dashboard]'")
+        return config
+    return replace(config, page=True, page_port=port)
 
 
 def _stack_config(
@@ -213,7 +253,10 @@ def trading_of(tickers: tuple[str, ...]) -> Trading | None:
     if stock is None:
         return None
     client_id = client_id_of("scale-t-demo")
-    arguments = ("--ticker", stock, "--max-position", "100", "--client-id", client_id)
+    # Tight rungs, and a ladder that goes along when the price runs up and away from it.
+    ladder = ("--max-position", "150", "--increment", "0.03", "--re-anchor", "3")
+    pace = ("--requests-per-minute", "120")
+    arguments = ("--ticker", stock, *ladder, *pace, "--client-id", client_id)
     return Trading(ticker=stock, client_id=client_id, arguments=arguments)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from ..acl import HASH_PLACEHOLDER, ROLES, AclError, AclRequest, Role, acl_rule
+from ..demo import client_id_of
 from .common import Mistake, console, errors, open_settings, parse_tickers
 
 NOTE: Final = (
@@ -18,14 +19,16 @@ NOTE: Final = (
 
 def acl(
     role: Annotated[
-        Role | None, typer.Argument(help="Whose rules; without it, those of all three.")
+        Role | None, typer.Argument(help="Whose rules; without it, those of all.")
     ] = None,
     user: Annotated[
         str | None, typer.Option(metavar="NAME", help="The Redis user. Without it: the role.")
     ] = None,
     client_id: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="As whom a strategy registers; may be repeated."),
+        typer.Option(
+            metavar="ID", help="As whom a strategy, or the dashboard, registers; may be repeated."
+        ),
     ] = None,
     tickers: Annotated[
         str | None, typer.Option(metavar="A,B,…", help="All that a strategy may hear.")
@@ -50,7 +53,7 @@ def acl(
         bool, typer.Option("--aclfile", help="Lines for an aclfile, not ACL SETUSER commands.")
     ] = False,
 ) -> None:
-    """Redis ACL rules for the broker, a strategy and an observer.
+    """Redis ACL rules for the broker, a strategy, an observer and the dashboard.
 
     Each user may do what its role needs, and nothing else. Fill in each password's hash where the
     placeholder stands: Redis refuses the rule before that.
@@ -67,7 +70,7 @@ def acl(
             role=each,
             user=user or each,
             prefix=settings.bus_prefix if prefix is None else prefix,
-            client_ids=tuple(client_id or ()),
+            client_ids=tuple(client_id or _own_client_ids(each)),
             tickers=parse_tickers(tickers) if tickers else (),
             secured=settings.registration_secured if secured is None else secured,
             password_hash=password_hash or HASH_PLACEHOLDER,
@@ -78,6 +81,11 @@ def acl(
             raise Mistake(str(error)) from None
         console.print(f"{start} {request.user} {rule}", markup=False)
     errors.print(NOTE, style="dim", markup=False)
+
+
+def _own_client_ids(role: Role) -> tuple[str, ...]:
+    """The page registers as page@<host>, whatever its user is called."""
+    return (client_id_of("page"),) if role == "dashboard" else ()
 
 
 def _ask() -> str:

@@ -16,6 +16,16 @@ class FolderInUse(RecorderError):
         super().__init__(f"another recorder writes into {folder}: give this one --into elsewhere")
 
 
+class MayNotLook(RecorderError):
+    """Redis does not let this user find out which tickers there are."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(
+            f"Redis refuses SCAN to this user, and so the tickers cannot be found ({cause}): "
+            "grant +scan beside the rules of `acl observer`"
+        )
+
+
 class DayIsFinished(RecorderError):
     """A day's file was finished already, so nothing can be added to it."""
 

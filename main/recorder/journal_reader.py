@@ -13,7 +13,7 @@ import msgspec
 
 from ..utils.redis.config import RedisConfig
 from ..utils.redis.constants import BusNames
-from ..utils.redis.gap_tracker import BEGINNING, Entry, Loss
+from ..utils.redis.gap_tracker import BEGINNING, Entry, Loss, Place
 from ..utils.redis.journal import Journal
 from ..utils.redis.start import Start
 
@@ -39,25 +39,37 @@ def read_journal(config: RedisConfig, ticker: str, since: str | None) -> Iterato
         RedisUnavailable: it cannot be read.
     """
     journal = Journal(config, BusNames(config.bus_prefix))
+    before: Place | None = None
     try:
-        place, begun = BEGINNING, False
+        place = BEGINNING
         if since is not None:
-            found = journal.find(ticker, Start.since(since))
-            if found.place is None:
+            found = journal.find(ticker, Start.since(since)).place
+            if found is None:
                 return
-            place, begun = found.place, not found.trimmed
+            place = found
         while True:
             refill = journal.refill(ticker, place, PAGE, frozenset())
-            for step in refill.plan:
-                if isinstance(step, Entry):
-                    place, begun = step.place, True
-                    yield step
-                elif begun:
-                    yield step
+            for entry in refill.plan:
+                if isinstance(entry, Entry):
+                    if (loss := _loss_between(before, entry)) is not None:
+                        yield loss
+                    yield entry
+                    place = before = entry.place
             if refill.complete or not refill.plan:
                 return
     finally:
         journal.close()
+
+
+def _loss_between(before: Place | None, entry: Entry) -> Loss | None:
+    """What the numbers say is missing; a refill says it once for all, before what survives."""
+    if before is None:
+        return None
+    same_epoch = entry.place.epoch == before.epoch
+    missing = entry.place.seq - 1 - (before.seq if same_epoch else 0)
+    if missing <= 0:
+        return None
+    return Loss(missing if same_epoch else None, entry.numbers.timestamp)
 
 
 def payload_text(entry: Entry) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import redis
 import structlog
+from redis.exceptions import NoPermissionError
 
 from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig
 from ..utils.redis.errors import InvalidTicker, RedisUnavailable
@@ -27,7 +28,7 @@ from ..utils.redis.messages import GapMessage, encode
 from ..utils.redis.start import Start
 from ..utils.redis.subscriber import RedisSubscriber
 from .day_files import DayFiles
-from .errors import FolderInUse
+from .errors import FolderInUse, MayNotLook
 from .parts import days_in, parts_of
 from .recording import Recording
 from .table import Row
@@ -69,7 +70,7 @@ class Recorder:
         except BaseException:
             self._lock_file.close()
             raise
-        self._prefix = config.bus_prefix
+        self._prefix, self._address = config.bus_prefix, config.address
         self._journalled = self.bus.names.TICKER_UPDATES
         self._inbox = Inbox("all", CAPACITY)
         self._unlogged = UnloggedWatch()
@@ -126,7 +127,12 @@ class Recorder:
         names = self.bus.names
         for kind in (names.TICKER_QUOTES, names.TICKER_BARS):
             self._subscribe(f"{kind}*", Start.live())
-        self._look_for_tickers(first=not self._resumes)
+        try:
+            self._look_for_tickers(first=not self._resumes)
+        except NoPermissionError as error:
+            raise MayNotLook(error) from error
+        except (*CONNECTION_FAULTS, redis.RedisError) as error:
+            raise RedisUnavailable(self._address, error) from error
         self.bus.start_listening()
         self.listening = True
 
@@ -209,9 +215,7 @@ class Recorder:
         self._next_flush_at = time.monotonic() + FLUSH_S
         try:
             if self._rows:
-                self._days.write(self._rows)
-                self.counters["messages"] += len(self._rows)
-                self._rows = []
+                self._write()
             self._days.open(_today())
         except OSError as error:
             self._note_trouble(error)
@@ -219,6 +223,11 @@ class Recorder:
         if self._in_trouble:
             log.info("recorder.writes_again", folder=str(self.folder))
         self._in_trouble = False
+
+    def _write(self) -> None:
+        self._days.write(self._rows)
+        written, self._rows = self._rows, []
+        self.counters["messages"] += len(written)
 
     def _note_trouble(self, error: OSError) -> None:
         if not self._in_trouble:
@@ -237,9 +246,7 @@ class Recorder:
                 except (TimeoutError, Finished):
                     break
             if self._rows:
-                self._days.write(self._rows)
-                self.counters["messages"] += len(self._rows)
-                self._rows = []
+                self._write()
         finally:
             self._days.close()
             self.close()

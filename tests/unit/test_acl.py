@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def test_a_strategy_with_tickers_hears_no_others() -> None:
     assert "%R~ORDER_LOG_BRK.B" in rule
 
 
+def test_the_dashboard_looks_as_an_observer_and_registers_as_itself() -> None:
+    rule = acl_rule(AclRequest(role="dashboard", user="d", client_ids=("page@here",)))
+    assert rule.endswith("(+publish resetchannels &BROKER_REGISTRATION.page@here)")
+    assert "+client|list" in rule
+    observer = acl_rule(AclRequest(role="observer", user="o"))
+    for selector in observer.split("(")[1:]:
+        assert selector.rstrip(" )") in rule
+
+
 def test_no_right_to_publish_is_also_one_to_hear() -> None:
     """A selector with both would let a strategy publish what it may hear."""
     for selector in strategy().split("(")[1:]:
@@ -50,6 +60,7 @@ def test_no_right_to_publish_is_also_one_to_hear() -> None:
         {"password_hash": "A" * 64},
         {"role": "observer", "tickers": ("AAPL",)},
         {"role": "broker", "client_ids": ("a",)},
+        {"role": "dashboard", "tickers": ("AAPL",)},
     ],
 )
 def test_what_would_widen_or_break_a_rule_is_refused(request_: dict[str, object]) -> None:
@@ -82,12 +93,12 @@ def types(
     return type_
 
 
-def test_without_a_role_all_three_are_printed_with_a_placeholder(types, monkeypatch) -> None:
+def test_without_a_role_all_are_printed_with_a_placeholder(types, monkeypatch) -> None:
     monkeypatch.setenv("BUS_PREFIX", "PAPER_")
     code, lines, hint = types("--secured")
     assert code == 0
     assert [line.split()[:3] for line in lines] == [
-        ["ACL", "SETUSER", role] for role in ("broker", "strategy", "observer")
+        ["ACL", "SETUSER", role] for role in ("broker", "strategy", "observer", "dashboard")
     ]
     assert all(f"#{HASH_PLACEHOLDER}" in line for line in lines)
     assert all("&PAPER_BROKER_STATUS" in line for line in lines)
@@ -99,6 +110,13 @@ def test_the_settings_say_whether_registration_is_secured(types, monkeypatch) ->
     monkeypatch.setenv("REGISTRATION_SECURED", "true")
     assert "&BROKER_REGISTRATION.strategy)" in types("strategy")[1][0]
     assert "&BROKER_REGISTRATION)" in types("strategy --open")[1][0]
+
+
+def test_the_dashboards_rule_has_the_name_by_which_the_page_registers(types) -> None:
+    (line,) = types("dashboard --secured")[1]
+    assert re.search(r"&BROKER_REGISTRATION\.page@[^ )]+\)$", line)
+    (line,) = types("dashboard --secured --client-id desk")[1]
+    assert line.endswith("&BROKER_REGISTRATION.desk)")
 
 
 def test_an_aclfile_holds_users(types) -> None:

@@ -59,7 +59,10 @@ def _commands(group: typer.Typer) -> list[str]:
 def test_the_promised_commands_are_there() -> None:
     bus = {"register", "unregister", "registrations", "watch", "status"}
     assert {"demo", "up", "broker", "sim", "compose"} | bus <= set(_commands(app))
-    assert _commands(scale_t) == ["run"]
+    assert _commands(scale_t) == [
+        *("run", "plan", "simulate"),
+        *("status", "pause", "resume", "stop", "flatten", "update", "price"),
+    ]
 
 
 @pytest.mark.parametrize("command", [*_commands(app), "scale-t run"])

@@ -98,8 +98,8 @@ def services() -> dict[str, Any]:
 
 
 def test_the_services_wait_for_a_healthy_redis(services: dict[str, Any]) -> None:
-    assert set(services) == {"redis", "broker", "scale_t"}
-    for name in ("broker", "scale_t"):
+    assert set(services) == {"redis", "broker", "scale_t", "events_bridge"}
+    for name in ("broker", "scale_t", "events_bridge"):
         assert services[name]["depends_on"]["redis"] == {"condition": "service_healthy"}
     assert services["scale_t"]["depends_on"]["broker"] == {"condition": "service_healthy"}
     for service in services.values():

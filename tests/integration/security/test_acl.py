@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import urllib.request
 from contextlib import closing
 from typing import Any
 
@@ -12,6 +13,9 @@ import redis
 
 from main.acl import AclRequest, Role, acl_rule
 from main.alpaca_sim import LocalAlpaca
+from main.dashboard.config import DashboardConfig
+from main.dashboard.registrar import Registrar
+from main.dashboard.server import DashboardServer
 from main.holders import read_holders
 from main.utils.redis.batch import JournalBounds
 from main.utils.redis.config import RedisConfig
@@ -24,6 +28,7 @@ from main.utils.redis.registration import LeaseKeeper, RegistrationClient
 from main.utils.redis.start import Start
 from main.utils.redis.subscriber import RedisSubscriber
 from tests.conftest import wait_for
+from tests.integration.cli.conftest import free_port
 from tests.integration.security.conftest import StartBroker, Users
 
 pytestmark = pytest.mark.integration
@@ -145,6 +150,28 @@ def test_an_observer_sees_everything_that_the_commands_show(users: Users) -> Non
     assert users.refusals() == []
 
 
+def test_the_page_shows_all_and_registers_as_its_user(
+    users: Users, start_broker: StartBroker
+) -> None:
+    as_page = users.grant("dashboard", client_ids=("page@here",))
+    start_broker(users.grant("broker"), registration_secured=True)
+    config = DashboardConfig(redis=as_page, client_id="page@here", port=free_port(), secured=True)
+    server = DashboardServer(config)
+    server.start()
+    try:
+        registrar = Registrar(config)
+        (answer,) = registrar.subscribe("AAPL", 3_600)
+        assert answer.ok, answer
+        assert users.admin.hexists(CHANNELS.BROKER_LEASES, "AAPL|page@here")
+        (refused,) = registrar.unsubscribe("AAPL", "s1")
+        assert "only the holder" in refused.words
+        with urllib.request.urlopen(f"{config.url}/health", timeout=5) as page:
+            assert "may not ask" not in page.read().decode()
+    finally:
+        server.stop()
+    assert users.refusals() == []
+
+
 @pytest.mark.parametrize("secured", [True, False])
 def test_the_check_at_start_finds_nothing_wrong_with_the_brokers_user(
     users: Users, secured: bool
@@ -225,6 +252,17 @@ FORBIDDEN: list[tuple[Role, str]] = [
     ("observer", "GET secret"),
     ("observer", "FLUSHALL"),
     ("observer", "CONFIG GET *"),
+    ("dashboard", "PUBLISH BROKER_REGISTRATION {}"),
+    ("dashboard", "PUBLISH BROKER_REGISTRATION.other {}"),
+    ("dashboard", "PUBLISH TICKER_UPDATES_AAPL {}"),
+    ("dashboard", "SUBSCRIBE BROKER_REGISTRATION.dashboard"),
+    ("dashboard", "HDEL BROKER_LEASES AAPL|s1"),
+    ("dashboard", "XADD TICKER_LOG_AAPL * m forged"),
+    ("dashboard", "SET BROKER_LEADER x"),
+    ("dashboard", "GET secret"),
+    ("dashboard", "CLIENT KILL TYPE normal"),
+    ("dashboard", "CONFIG GET *"),
+    ("dashboard", "KEYS *"),
     ("broker", "GET secret"),
     ("broker", "SET secret x"),
     ("broker", "DEL TICKER_LOG_AAPL"),
@@ -253,6 +291,7 @@ def one_by_one(valkey_server: Any) -> Any:
         "strategy": server.grant("strategy", tickers=("AAPL",)).client(),
         "observer": server.grant("observer").client(),
         "broker": server.grant("broker").client(),
+        "dashboard": server.grant("dashboard").client(),
     }
     yield clients
     for role, client in clients.items():

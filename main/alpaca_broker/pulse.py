@@ -1,0 +1,42 @@
+"""Whether the other side of a connection still answers."""
+
+from __future__ import annotations
+
+import enum
+import threading
+
+from websockets.sync.client import ClientConnection
+
+from .connection_config import ConnectionConfig
+
+
+class Beat(enum.Enum):
+    """What a look at the connection has found."""
+
+    FINE = enum.auto()
+    BACK = enum.auto()  # a ping was answered
+    MISSED = enum.auto()  # one was not, and is waited for
+    GONE = enum.auto()  # nor later
+
+
+class Pulse:
+    """A half-open connection shows by a missing answer to a ping: said at once, acted on later,
+    because a new connection may find the slot taken by the old one for 90 s."""
+
+    def __init__(self, config: ConnectionConfig) -> None:
+        self._config = config
+        self._ping: tuple[threading.Event, float] | None = None
+
+    def look(self, socket: ClientConnection, now_s: float, heard_s: float) -> Beat:
+        """`heard_s`: when anything came last. Sends a ping when that is long ago."""
+        if self._ping is None:
+            if now_s - heard_s >= self._config.ping_after_s:
+                self._ping = (socket.ping(), now_s)
+            return Beat.FINE
+        pong, sent_s = self._ping
+        if pong.is_set():
+            self._ping = None
+            return Beat.BACK
+        if now_s - sent_s > self._config.pong_timeout_s:
+            return Beat.GONE
+        return Beat.MISSED if now_s - sent_s > self._config.pong_missed_s else Beat.FINE
