@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 import structlog
@@ -53,7 +53,7 @@ class Absence:
 
         return tell
 
-    def _ages(self, tickers: list[str]) -> Mapping[str, int]:
+    def _ages(self, tickers: list[str]) -> Mapping[str, Age]:
         if not tickers or time.monotonic() - self._begun_s > COME_BACK_S:
             return {}
         try:
@@ -63,27 +63,49 @@ class Absence:
             ages = {}
         if not self._lost_since_ns:
             return ages
-        return {ticker: ages.get(ticker, self._lost_since_ns) for ticker in tickers}
+        lost = Age(self._lost_since_ns, is_known=False)
+        return {ticker: ages.get(ticker, lost) for ticker in tickers}
 
 
-def restart_breaks(ages: Mapping[str, int]) -> list[Break]:
-    """What a broker's absence interrupted (`ages`: ticker -> its last message, Unix ns).
+class Age(NamedTuple):
+    """Up to when a ticker's prices were published, Unix ns.
+
+    `is_known`: that price itself is in the journal. Otherwise later ones may have been published,
+    and lost with Redis: they are told as missing, and not asked for, because they might come twice.
+    """
+
+    since_ns: int
+    is_known: bool = True
+
+
+def restart_breaks(ages: Mapping[str, Age]) -> list[Break]:
+    """What a broker's absence interrupted.
 
     Those that can be refilled are asked for together: one from the earliest on, not a call each.
     """
     now_ns = time.time_ns()
-    recent = [t for t, since_ns in ages.items() if now_ns - since_ns <= MAX_SPAN_S * 10**9]
-    groups = [(recent, min(ages[ticker] for ticker in recent))] if recent else []
-    groups += [([ticker], since_ns) for ticker, since_ns in ages.items() if ticker not in recent]
+    recent = [
+        ticker
+        for ticker, age in ages.items()
+        if age.is_known and now_ns - age.since_ns <= MAX_SPAN_S * 10**9
+    ]
+    groups = [(recent, min(ages[ticker].since_ns for ticker in recent))] if recent else []
+    groups += [([ticker], age.since_ns) for ticker, age in ages.items() if ticker not in recent]
     return [
-        Break(symbols=tuple(tickers), from_ns=from_ns, to_ns=now_ns, cause="broker_restart")
+        Break(
+            symbols=tuple(tickers),
+            from_ns=from_ns,
+            to_ns=now_ns,
+            cause="broker_restart",
+            refill=tickers is recent,
+        )
         for tickers, from_ns in groups
     ]
 
 
-def journal_ages(client: redis.Redis, names: BusNames, symbols: Iterable[str]) -> Mapping[str, int]:
-    """For each ticker with a journal, the Unix time in ns up to which its prices are there."""
-    found: dict[str, int] = {}
+def journal_ages(client: redis.Redis, names: BusNames, symbols: Iterable[str]) -> dict[str, Age]:
+    """The age of each ticker that has a journal."""
+    found: dict[str, Age] = {}
     for symbol in symbols:
         try:
             entries: Any = client.xrevrange(names.ticker_log(symbol), count=_AGE_TAIL)
@@ -93,7 +115,8 @@ def journal_ages(client: redis.Redis, names: BusNames, symbols: Iterable[str]) -
         # Orders go on while the prices' stream is away: they say nothing of prices.
         messages = [m for _, fields in entries if (m := decode_typed(fields[b"m"])) is not None]
         prices = [m.timestamp for m in messages if isinstance(m, PriceMessage)]
-        moments = prices[:1] or [m.timestamp for m in messages[-1:] if hasattr(m, "timestamp")]
-        if moments:
-            found[symbol] = parse_rfc3339(moments[0])
+        others = [m.timestamp for m in messages[-1:] if hasattr(m, "timestamp")]
+        if prices or others:
+            moment_ns = parse_rfc3339((prices or others)[0])
+            found[symbol] = Age(moment_ns, is_known=bool(prices))
     return found

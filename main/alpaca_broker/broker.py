@@ -22,7 +22,7 @@ from ..utils.redis.errors import Abandoned, Fenced, RedisUnavailable
 from ..utils.redis.messages import RegistrationReply
 from ..utils.redis.order_memory import OrderMemory
 from .broker_config import BrokerConfig
-from .connection import StreamState
+from .connection_config import StreamState
 from .errors import BrokerNotReady, BrokerRefused, ThreadsStillRunning
 from .frame_buffer import Item
 from .hops import Hops

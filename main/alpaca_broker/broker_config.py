@@ -8,7 +8,7 @@ from pathlib import Path
 from ..settings import Settings
 from ..utils.redis.batch import JournalBounds
 from ..utils.redis.config import RedisConfig
-from .connection import ConnectionConfig
+from .connection_config import ConnectionConfig
 from .rest import MarketDataRest, TradingRest
 
 

@@ -66,6 +66,7 @@ class Break:
     from_ns: int
     to_ns: int
     cause: str = "upstream_disconnected"
+    refill: bool = True  # False: nobody knows what was published, and nothing may come twice
     number: int = 0  # given by the price desk when it asks for a refill
 
 

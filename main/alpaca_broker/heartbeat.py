@@ -22,7 +22,7 @@ from ..utils.redis.messages import (
     rfc3339,
 )
 from ..utils.tracebacks import plain_traceback
-from .connection import StreamState
+from .connection_config import StreamState
 from .workers import Worker
 
 log: Final = structlog.get_logger("tickerbus.heartbeat")

@@ -14,23 +14,18 @@ import redis
 import structlog
 
 from ..utils.redis.config import backoff_delays, is_passing
-from ..utils.redis.errors import Abandoned, Fenced, RedisUnavailable
-from ..utils.redis.order_memory import KEPT
+from ..utils.redis.errors import Fenced, RedisUnavailable
 from ..utils.redis.ready import check_broker_redis
-from ..utils.redis.subscriber import RedisSubscriber
 from ..utils.tracebacks import plain_traceback
+from .bring_up import BringUp
 from .errors import BrokerNotReady, BrokerRefused
 from .heartbeat import Heartbeat
 from .leadership import Leadership, Standing
 from .lifecycle import State
-from .order_desk import OrderDesk
 from .parts import Parts, make_parts
-from .reconcile import load_ledger
-from .registry import Registry
 from .rest import RestRefused, RestUnavailable
-from .rounds import RegistrationThread
-from .streams import PendingChange
-from .upstreams import channels_of
+from .tear_down import TearDown
+from .workers import left_s
 
 if TYPE_CHECKING:
     from .broker import AlpacaBroker
@@ -113,12 +108,13 @@ class Life:
             return False
         self._broker.reset_update_publisher()
         try:
-            self._bring_up(parts)
+            BringUp(self._broker, parts, self._ending).run()
         except (redis.RedisError, RedisUnavailable, Fenced) as error:
             log.warning("broker.bring_up_failed", error=str(error))
             self._lifecycle.explain(f"it cannot be brought up: {error}")
             self._release_leadership(parts)
             self._tear_down(parts)
+            parts.close()
             return not self._ending.wait(_RETRY_S)
         if not self._ending.is_set():
             self._lifecycle.move_if_legal(State.RUNNING)
@@ -136,22 +132,25 @@ class Life:
         self._release_leadership(parts)  # only if it is still ours: fenced all the same
         self._ending.clear()
         self._tear_down(parts)
+        parts.close()
         return self._lifecycle.state is State.STANDBY
 
     def _wind_up(self) -> None:
         """End everything, and say so with the last heartbeat."""
         parts = self._broker.parts
         if parts is None:
-            self._lifecycle.move_if_legal(State.STOPPING)
-            self._lifecycle.move_if_legal_from(State.STOPPING, State.STOPPED)
+            if self._lifecycle.move_if_legal_from(State.STARTING, State.STOPPING):
+                self._lifecycle.move(State.STOPPED)
+            self.heartbeat.begin_stop()
+            self.heartbeat.join(0.5)
             return
         ended_by_itself = self._lifecycle.move_if_legal_from(State.STARTING, State.STOPPING)
         end_by = time.monotonic() + self._config.stop_timeout_s
         self.heartbeat.begin_stop()
-        self._tear_down(parts, keep_redis=True)
+        self._tear_down(parts)
         if not self.heartbeat.join(0.5):
             parts.publisher.give_up()  # Redis hears nothing: it need not be tried twice
-            if not self.heartbeat.join(_left(end_by)):
+            if not self.heartbeat.join(left_s(end_by)):
                 self._stuck.append(self.heartbeat.name)
         status = self._broker.status
         # A Redis that took no heartbeat would only keep us from ending in time.
@@ -272,159 +271,7 @@ class Life:
         with contextlib.suppress(redis.RedisError):
             parts.redis.client_setname(name)
 
-    def _bring_up(self, parts: Parts) -> None:
-        """Connect to Alpaca, and start all that publishes."""
-        config, account = self._config, self._broker.account
-        assert account is not None
-        deadline = time.monotonic() + config.start_timeout_s
-        self._broker.order_record.open(parts.names, account.id)
-        parts.reconciler.start()
-        parts.recovery.start()
-        streams = [parts.upstreams.open_market("stocks"), parts.upstreams.open_orders()]
-        for stream in streams:
-            while not self._ending.is_set() and time.monotonic() < deadline:
-                state = stream.wait_until_settled(0.1)
-                if state.state == "REFUSED":
-                    raise BrokerRefused(f"Alpaca refuses the connection: {state.reason}")
-                if state.state == "LIVE":
-                    break
-        if self._ending.is_set() or not self._still_leads(parts):
-            return
-        # Only now: a broker that Alpaca refuses must not take the epoch from one that runs.
-        assert parts.leadership is not None
-        self._learn_what_was_told(parts)
-        parts.order_desk = OrderDesk(account, parts.ledger, parts.assets.pair)
-        registry, restored = self._restore_registrations(parts)
-        parts.registration = RegistrationThread(
-            self._broker,
-            registry,
-            parts.assets,
-            parts.store,
-            self._broker.reply,
-            self._broker.thread_failed,
-            lambda: self._broker.status.redis_hears,
-        )
-        parts.registration.await_restored(restored)
-        self._broker.start_update_publisher()
-        parts.registration.start()
-        parts.subscriber = self._listen(parts)
-
-    def _learn_what_was_told(self, parts: Parts) -> None:
-        """By this process and by others: what it remembers, its record, the order journals."""
-        assert parts.leadership is not None
-        record, publisher = self._broker.order_record, parts.publisher
-        recorded, _ = record.load()
-        # Before the epoch: a Redis that was emptied gets the order journals back with it.
-        publisher.remember_orders([*recorded, *publisher.remembered_orders()])
-        publisher.open_epoch(parts.leadership.value)
-        known = publisher.remembered_orders()
-        told = load_ledger(parts.redis, parts.names, parts.ledger, known)
-        publisher.remember_orders(told)
-        known_there = set(recorded)
-        for entry in told[-KEPT:]:
-            if entry not in known_there:
-                record.note(entry)
-
-    def _still_leads(self, parts: Parts) -> bool:
-        """Whether nobody took over while Alpaca was being reached (this process may have slept)."""
-        assert parts.leadership is not None
-        if parts.leadership.renew() in (Standing.OWNER, Standing.RETAKEN):
-            return True
-        self._broker.supersede(f"{parts.leadership.holder} took the leadership")
-        return False
-
-    def _listen(self, parts: Parts) -> RedisSubscriber:
-        channel = parts.names.BROKER_REGISTRATION
-        subscriber = RedisSubscriber(self._config.redis)
-        if self._config.registration_secured:
-            prefix = f"{channel}."
-            subscriber.subscribe(
-                f"{prefix}*",
-                lambda message: self._broker.handle_registration_message(*message),
-                decode=lambda name, payload: (payload, name.removeprefix(prefix)),
-            )
-            # Heard, and not served: by its listeners others see that a broker is alive.
-            subscriber.subscribe(channel, self._broker.ignore_unsecured, decode=lambda *_: True)
-        else:
-            subscriber.subscribe(
-                channel,
-                self._broker.handle_registration_message,
-                decode=lambda _channel, body: body,
-            )
-        subscriber.start_listening()
-        return subscriber
-
-    def _restore_registrations(self, parts: Parts) -> tuple[Registry, list[PendingChange]]:
-        """Follow again what was held when the last broker ended, and tell the time between."""
-        registry = Registry(self._config.symbol_limit)
-        registry.restore(parts.store.load(), time.time_ns() // 1_000_000)
-        wanted = registry.wanted()
-        self._broker.set_following(wanted)
-        pending: list[PendingChange] = []
-        # Who comes back, where nothing was found, was there before a broker's end.
-        parts.absence.begin(0 if wanted else parts.inquiry.left_off_ns)
-        if wanted:
-            log.info("registrations.restored", tickers=len(wanted))
-            channels = {t: channels_of(t, data, with_statuses=True) for t, data in wanted.items()}
-            tell = parts.absence.teller(wanted)
-            requests = parts.upstreams.request("subscribe", channels, tell)
-            pending = [change for _, change in requests]
-        return registry, pending
-
-    def _tear_down(self, parts: Parts, keep_redis: bool = False) -> None:
-        """End the run, in the order in which messages flow."""
-        deadline = time.monotonic() + self._config.stop_timeout_s - _FAREWELL_S
-        stuck: list[str] = []
-        if parts.registration is not None:
-            parts.registration.begin_stop()
-        if parts.subscriber is not None:
-            stuck += parts.subscriber.stop(_left(deadline))
-        parts.upstreams.begin_close()
-        stuck += parts.upstreams.join(deadline)
-        for thread in (parts.recovery, parts.reconciler):
-            thread.begin_stop()
-        stuck += self._end_producers(parts, deadline)
-        if parts.registration and not parts.registration.join(max(0.2, _left(deadline))):
-            stuck.append(parts.registration.name)
-        # These two only ever wait for an answer of REST, and hold nothing that could be lost.
-        for asking in (parts.recovery, parts.reconciler):
-            if not asking.join(max(0.2, _left(deadline))):
-                log.warning("broker.left_waiting_for_rest", thread=asking.name)
-        if stuck:
-            log.error("broker.threads_would_not_end", threads=stuck)
-        self._stuck += stuck
-        if not keep_redis:
-            parts.close()
-
-    def _end_producers(self, parts: Parts, deadline: float) -> list[str]:
-        """No change of tickers may start producers again behind our back."""
-        changing = self._broker.changing
-        if not changing.acquire(timeout=_left(deadline) / 2):
-            parts.publisher.give_up()  # the change waits for a batch that Redis does not take
-            if not changing.acquire(timeout=max(0.5, _left(deadline))):
-                return ["registration"]
-        try:
-            return self._end_producers_now(parts, deadline)
-        finally:
-            changing.release()
-
-    def _end_producers_now(self, parts: Parts, deadline: float) -> list[str]:
-        for producer in parts.producers:
-            producer.begin_stop(self._drain)
-        stuck = [p for p in parts.producers if not p.join(_left(deadline) / 2)]
-        if stuck:
-            parts.publisher.give_up()  # Redis does not take the last batch
-            stuck = [p for p in stuck if not p.join(max(0.5, _left(deadline)))]
-        if self._drain and not stuck and parts.publisher.epoch and not parts.publisher.trouble:
-            try:
-                parts.publisher.publish_batch(parts.price_desk.give_up_refills())
-            except (Abandoned, Fenced) as error:
-                log.warning("broker.last_gaps_not_told", error=str(error))
-        parts.producers = []
-        self._broker.reset_update_publisher()
-        return [producer.name for producer in stuck]
-
-
-def _left(deadline: float) -> float:
-    """Seconds to a deadline, never below 0."""
-    return max(0.0, deadline - time.monotonic())
+    def _tear_down(self, parts: Parts) -> None:
+        within_s = self._config.stop_timeout_s - _FAREWELL_S
+        ending = TearDown(self._broker, parts, within_s=within_s, drain=self._drain)
+        self._stuck += ending.run()

@@ -10,8 +10,8 @@ from ..utils.redis.constants import UNROUTED
 from ..utils.redis.messages import OrderMessage
 from .order_buffer import OrderItem, Reconciliation
 from .order_ledger import OrderLedger
+from .order_messages import order_messages
 from .rest import Account
-from .translate import order_messages
 
 
 class OrderDesk:

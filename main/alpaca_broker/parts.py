@@ -19,7 +19,7 @@ from .absence import Absence
 from .assets import AssetList
 from .bookmark import Bookmark
 from .broker_config import BrokerConfig
-from .connection import StreamState
+from .connection_config import StreamState
 from .frame_buffer import FrameBuffer
 from .housekeeping import Housekeeping
 from .leadership import Leadership

@@ -70,6 +70,7 @@ class PriceDesk:
         self._interrupted: dict[str, _Interrupted] = {}
         self._silent: dict[str, Silence] = {}
         self._early_breaks: dict[str, Break] = {}
+        self._floors: dict[str, str] = {}  # told as missing before that moment, and never refilled
         self._recent = RecentTrades(clock_s)
 
     def take_in(
@@ -101,7 +102,7 @@ class PriceDesk:
     def take_early(self, following: Mapping[str, frozenset[str]]) -> list[BusMessage]:
         """What waited for its ticker to be followed. What is known of tickers that were left is
         forgotten: who follows one again begins anew."""
-        for known in (self._interrupted, self._silent):
+        for known in (self._interrupted, self._silent, self._floors):
             for symbol in known.keys() - following.keys():
                 del known[symbol]
         breaks, self._early_breaks = self._early_breaks, {}
@@ -180,7 +181,9 @@ class PriceDesk:
                 data=following[symbol],
                 live=live,
             )
-        if not self._ask_refill(asked):
+        if not asked.refill:
+            self._floors.update(dict.fromkeys(symbols, rfc3339(pause.to_ns)))
+        if not (asked.refill and self._ask_refill(asked)):
             for symbol in symbols:
                 self._close_interruption(symbol, [], backfilled=False, ready=ready)
 
@@ -221,7 +224,8 @@ class PriceDesk:
         self, symbol: str, trades: list[PriceMessage], *, backfilled: bool, ready: list[BusMessage]
     ) -> None:
         interrupted = self._interrupted.pop(symbol)
-        trades = [trade for trade in trades if not self._recent.is_repeat(trade)]
+        floor = self._floors.get(symbol, "")
+        trades = [t for t in trades if t.timestamp >= floor and not self._recent.is_repeat(t)]
         self.counters["gaps"] += 1
         self.counters["refilled"] += len(trades)
         pause, data = interrupted.pause, interrupted.data

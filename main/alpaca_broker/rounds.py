@@ -22,11 +22,11 @@ from .assets import AssetList
 from .errors import BrokerError
 from .lease_store import LeaseStore
 from .lease_time import LeaseTime, now_ms
+from .pending_change import PendingChange
 from .registration_requests import Request
 from .registry import Holding, Registry
 from .rest import RestRefused, RestUnavailable
 from .round_ledger import RoundLedger
-from .streams import PendingChange
 from .upstreams import Rejection
 from .workers import Worker
 

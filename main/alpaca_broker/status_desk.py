@@ -11,7 +11,7 @@ import structlog
 
 from .. import __version__
 from ..utils.redis.errors import RedisUnavailable
-from .connection import StreamState
+from .connection_config import StreamState
 from .frame_buffer import Silence
 from .heartbeat import Facts, build_status
 from .lifecycle import State

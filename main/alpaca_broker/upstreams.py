@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from .broker_config import BrokerConfig
-from .connection import StreamState, Upstream
+from .connection import Upstream
+from .connection_config import StreamState
 from .frame_buffer import FrameBuffer
 from .order_buffer import OrderBuffer
+from .order_stream import OrderStream
+from .pending_change import PendingChange
 from .registry import is_crypto
-from .streams import MarketStream, OrderStream, PendingChange
+from .streams import MarketStream
 
 Action: TypeAlias = Literal["subscribe", "unsubscribe"]
 

@@ -133,8 +133,9 @@ def test_a_broker_that_was_superseded_still_knows_what_it_told_when_it_leads_aga
     assert journalled(bus)[: len(before)] == before
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
 def test_a_redis_that_is_frozen_at_the_start_is_waited_for(
-    sim: LocalAlpaca, own_valkey: EmbeddedValkey
+    comes_back: bool, sim: LocalAlpaca, own_valkey: EmbeddedValkey
 ) -> None:
     config = RedisConfig(host="127.0.0.1", port=own_valkey.port)
     settings = dataclasses.replace(broker_config(config, sim.address), start_timeout_s=1.5)
@@ -143,6 +144,10 @@ def test_a_redis_that_is_frozen_at_the_start_is_waited_for(
     try:
         broker.start()
         assert (broker.state, broker.reason) == ("DEGRADED", "Redis does not answer yet")
+        if not comes_back:
+            broker.stop()
+            assert broker.state == "STOPPED"
+            return
     finally:
         os.kill(own_valkey.pid, signal.SIGCONT)
     wait_for(lambda: broker.state == "RUNNING", what="running")

@@ -9,7 +9,7 @@ import fakeredis
 import pytest
 
 from main.alpaca_broker import absence
-from main.alpaca_broker.absence import Absence, journal_ages, restart_breaks
+from main.alpaca_broker.absence import Absence, Age, journal_ages, restart_breaks
 from main.alpaca_broker.frame_buffer import Break, FrameBuffer
 from main.utils.redis.constants import BusNames
 from main.utils.redis.messages import encode, rfc3339
@@ -53,12 +53,21 @@ def place() -> Iterator[Place]:
 
 def test_after_a_restart_recent_tickers_are_asked_together_and_old_ones_alone() -> None:
     now_ns = time.time_ns()
-    ages = {"A": now_ns - 5 * SECOND, "B": now_ns - 60 * SECOND, "C": now_ns - 3_600 * SECOND}
+    seconds = {"A": 5, "B": 60, "C": 3_600}
+    ages = {ticker: Age(now_ns - ago * SECOND) for ticker, ago in seconds.items()}
     together, alone = restart_breaks(ages)
-    assert (together.symbols, together.from_ns) == (("A", "B"), ages["B"])
-    assert (alone.symbols, alone.from_ns) == (("C",), ages["C"])
+    assert (together.symbols, together.from_ns) == (("A", "B"), ages["B"].since_ns)
+    assert (alone.symbols, alone.from_ns) == (("C",), ages["C"].since_ns)
     assert {together.cause, alone.cause} == {"broker_restart"}
     assert restart_breaks({}) == []
+
+
+def test_what_nobody_knows_to_be_published_or_not_is_told_and_not_refilled() -> None:
+    """Redis lost it: a refill would bring again what readers have."""
+    now_ns = time.time_ns()
+    ages = {"A": Age(now_ns - SECOND), "B": Age(now_ns - 2 * SECOND, is_known=False)}
+    breaks = {pause.symbols: (pause.from_ns, pause.refill) for pause in restart_breaks(ages)}
+    assert breaks == {("A",): (now_ns - SECOND, True), ("B",): (now_ns - 2 * SECOND, False)}
 
 
 def test_the_age_of_a_journal_is_its_last_prices_whatever_orders_came_later(place: Place) -> None:
@@ -67,7 +76,8 @@ def test_the_age_of_a_journal_is_its_last_prices_whatever_orders_came_later(plac
     place.publish("AAPL", began_ns + 60 * SECOND, "order", 9)
     place.publish("ONLY", began_ns + 60 * SECOND, "order")
     ages = journal_ages(place.redis, BusNames(), ["AAPL", "ONLY", "NONE"])
-    assert ages == {"AAPL": began_ns, "ONLY": began_ns + 60 * SECOND}
+    only = Age(began_ns + 60 * SECOND, is_known=False)
+    assert ages == {"AAPL": Age(began_ns), "ONLY": only}
 
 
 def test_a_ticker_whose_lease_ended_meanwhile_is_told_of_the_absence_when_it_comes_back(
@@ -91,7 +101,7 @@ def test_where_the_journals_were_lost_the_absence_began_when_the_last_broker_end
     place.absence.begin(lost_ns)
     place.publish("MSFT", lost_ns + SECOND)
     place.absence.teller(["AAPL", "MSFT"])(["AAPL", "MSFT"])
-    assert place.told() == {"AAPL": lost_ns, "MSFT": lost_ns}  # asked together
+    assert place.told() == {"AAPL": lost_ns, "MSFT": lost_ns + SECOND}
 
 
 def test_who_is_refused_and_comes_again_is_told_then(place: Place) -> None:

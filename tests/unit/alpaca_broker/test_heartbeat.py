@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from main.alpaca_broker.connection import StreamState
+from main.alpaca_broker.connection_config import StreamState
 from main.alpaca_broker.heartbeat import Facts, Heartbeat, build_status
 from main.utils.redis.constants import BROKER_STATES, BROKER_STATUS_SCHEMA
 from main.utils.redis.messages import encode

@@ -201,3 +201,14 @@ def test_the_interruption_of_a_ticker_that_was_left_is_forgotten() -> None:
     desk.take(pause("MSFT"))
     assert desk.desk.take_early({"AAPL": TRADES}) == []
     assert desk.desk.take_early({"MSFT": TRADES}) == []
+
+
+def test_what_may_not_be_refilled_is_told_at_once_and_no_later_refill_reaches_behind_it() -> None:
+    """Redis lost what was published: whoever has it must not get it again."""
+    desk = Desk()
+    untold = Break(symbols=("AAPL",), from_ns=NOON_NS - 1, to_ns=NOON_NS + 1, refill=False)
+    assert kinds(desk.take(untold)) == ["GapMessage"]
+    assert desk.asked == []
+    desk.take(pause(from_ns=NOON_NS + 10**9))
+    assert kinds(desk.take(refill(desk.asked[0], 3))) == ["GapMessage"]
+    assert kinds(desk.trades(7)) == [7]

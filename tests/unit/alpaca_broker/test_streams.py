@@ -8,16 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from main.alpaca_broker.connection import (
-    ConnectionConfig,
-    ConversationBroken,
-    Refusal,
-    StreamState,
-)
+from main.alpaca_broker.connection import ConversationBroken, Refusal
+from main.alpaca_broker.connection_config import ConnectionConfig, StreamState
 from main.alpaca_broker.frame_buffer import Break, Frame, FrameBuffer
 from main.alpaca_broker.market_session import Phase
 from main.alpaca_broker.order_buffer import OrderBuffer
-from main.alpaca_broker.streams import MarketStream, OrderStream, PendingChange
+from main.alpaca_broker.order_stream import OrderStream
+from main.alpaca_broker.pending_change import PendingChange
+from main.alpaca_broker.streams import MarketStream
 from tests.unit.alpaca_broker.wire import packed, trade
 
 TRADES = frozenset({"trades"})

@@ -13,8 +13,9 @@ from jsonschema import Draft202012Validator
 from msgspec.msgpack import Ext
 
 from main.alpaca_broker.frame_buffer import LATE_NS, Frame, fold
+from main.alpaca_broker.order_messages import order_messages
 from main.alpaca_broker.rest import Account
-from main.alpaca_broker.translate import MarketTranslator, order_messages
+from main.alpaca_broker.translate import MarketTranslator
 from main.utils.redis.batch import JournalBounds, Packer
 from main.utils.redis.constants import SCHEMAS, BusNames
 from main.utils.redis.messages import BusMessage, OrderMessage
