@@ -75,6 +75,7 @@ class TickerClient:
         self._closed = self._is_async = False
         self._ended = threading.Event()
         self._streams: list[Stream] = []
+        self._ended_counters, self._ended_skipped = Counter[str](), Counter[str]()
         self._callbacks: dict[Policy, Callbacks] = {}
         self._turn = threading.RLock()  # callbacks of both policies take turns
 
@@ -179,6 +180,7 @@ class TickerClient:
         tap = self._opened()
         stream = Stream(tap.followed, self.client_id, check_policy(policy or self._policy))
         with self._lock:
+            self._forget_ended_streams()
             self._streams.append(stream)
         tap.warn_if_unread(stream)
         if self._is_async:
@@ -301,7 +303,8 @@ class TickerClient:
         """By ticker: how many messages the policy `latest` replaced by newer ones."""
         with self._lock:
             tap, streams = self._tap, list(self._streams)
-        found = Counter(tap.bus.skipped if tap else {})
+            found = Counter(self._ended_skipped)
+        found.update(tap.bus.skipped if tap else {})
         for stream in streams:
             found.update(stream.skipped)
         return dict(found)
@@ -314,6 +317,7 @@ class TickerClient:
             tap, streams = self._tap, list(self._streams)
             found = Counter(tap.bus.counters if tap else {})
             found["handled"] = 0  # by those inside, who hear the broker
+            found.update(self._ended_counters)
             for each in self._callbacks.values():
                 found.update(each.counters)
         for stream in streams:
@@ -334,6 +338,13 @@ class TickerClient:
             if self._tap is None:
                 self._tap = Tap(self._config, self.client_id, self._secured, self._lease_s)
             return self._tap
+
+    def _forget_ended_streams(self) -> None:
+        """The lock is held."""
+        for stream in [stream for stream in self._streams if stream.ended]:
+            self._ended_counters.update(stream.counters)
+            self._ended_skipped.update(stream.skipped)
+            self._streams.remove(stream)
 
     def _begin(self, stream: Stream, options: FollowOptions) -> None:
         try:

@@ -74,7 +74,10 @@ class Followed:
     def unsubscribe(self, follower: Follower, ticker: str) -> None:
         """From the bus alone."""
         with self._lock:
-            channels = self._channels.get(follower, {}).pop(ticker, [])
+            known = self._channels.get(follower, {})
+            channels = known.pop(ticker, [])
+            if not known:
+                self._channels.pop(follower, None)
         for channel in channels:
             self._bus.unsubscribe(channel, follower.handler)
 

@@ -22,6 +22,7 @@ log: Final = structlog.get_logger("tickerbus.registration")
 
 UNREGISTER_S: Final = 2.0  # how long a keeper that ends waits for an answer
 RETRY_S: Final = 2.0  # how soon a keeper repeats a renewal that nobody answered
+TICK_S: Final = 1.0
 PASSING_RETRY_S: Final = 5.0
 PASSING_REASONS: Final = frozenset({"rate_limited", "upstream_unavailable"})  # worth asking again
 
@@ -44,10 +45,10 @@ class LeaseKeeper:
     sign to say it again. Tickers may come and go while it runs. The callbacks are called in the
     keeper's thread: `on_rejected` once per change of a ticker's outcome; `on_reply` with a ticker
     and every reply, and whoever takes it tells of rejections himself; `on_silence`, in place of a
-    log line, when no broker answers, once each time.
+    log line, when no broker answers, once each time; `on_tick` about once a second.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (a callback for each thing that it tells)
         self,
         client: RegistrationClient,
         tickers: Iterable[str] = (),
@@ -57,9 +58,11 @@ class LeaseKeeper:
         *,
         on_reply: Callable[[str, RegistrationReply], object] | None = None,
         on_silence: Callable[[BusError], object] | None = None,
+        on_tick: Callable[[], object] | None = None,
     ) -> None:
         self._client, self._lease_s, self._data = client, lease_s, data
-        self._on_rejected, self._on_reply, self._on_silence = on_rejected, on_reply, on_silence
+        self._on_rejected, self._on_reply = on_rejected, on_reply
+        self._on_silence, self._on_tick = on_silence, on_tick
         self._lock = threading.Lock()
         self._leases: dict[str, _Lease] = {}
         self._leaving: list[str] = []
@@ -131,6 +134,8 @@ class LeaseKeeper:
             for data, tickers in self._due().items():
                 if not self._stopping:
                     self._renew(tickers, data)
+            if self._on_tick is not None:
+                self._call(self._on_tick)
             self._wake.wait(self._until_due())
 
     def _due(self) -> dict[tuple[DataKind, ...] | None, list[str]]:
@@ -145,8 +150,10 @@ class LeaseKeeper:
 
     def _until_due(self) -> float | None:
         with self._lock:
-            dues = [lease.due for lease in self._leases.values()]
-        return max(0.0, min(dues) - time.monotonic()) if dues else None
+            waits = [lease.due - time.monotonic() for lease in self._leases.values()]
+        if self._on_tick is not None:
+            waits.append(TICK_S)
+        return max(0.0, min(waits)) if waits else None
 
     def _renew(self, tickers: list[str], data: tuple[DataKind, ...] | None) -> None:
         with self._lock:

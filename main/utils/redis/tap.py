@@ -54,6 +54,7 @@ class Tap:
                 lease_s=lease_s,
                 on_reply=self._on_reply,
                 on_silence=self._on_silence,
+                on_tick=self._note_absence,
             )
             self._holds = Holds(self._keeper, self._note_absence)
             self.followed = Followed(self.bus, self._holds)
@@ -121,18 +122,19 @@ class Tap:
 
     def _on_silence(self, error: BusError) -> None:
         """A renewal was not answered."""
-        self._tell_absence(str(error))
+        if not self._note_absence():
+            log.warning("broker.does_not_answer", client_id=self._client_id, reason=str(error))
 
     def _note_absence(self) -> bool:
         """Whether there is no broker; tells it when that is new."""
         with self._lock:
             away = self._watch.is_away(time.monotonic())
-        if away:
-            self._tell_absence(f"no heartbeat for {SILENCE_S:.0f} s")
+            new, self._told_away = away and not self._told_away, away or self._told_away
+        if new:
+            log.warning(
+                "broker.away",
+                client_id=self._client_id,
+                reason=f"no heartbeat for {SILENCE_S:.0f} s",
+                now="waiting",
+            )
         return away
-
-    def _tell_absence(self, reason: str) -> None:
-        with self._lock:
-            told, self._told_away = self._told_away, True
-        if not told:
-            log.warning("broker.away", client_id=self._client_id, reason=reason, now="waiting")

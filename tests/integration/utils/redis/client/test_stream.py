@@ -140,6 +140,22 @@ def test_the_end_of_the_block_does_not_wait_for_a_broker_that_is_away(
     assert [line["event"] for line in lines] == ["broker.away"]
 
 
+def test_a_broker_that_falls_silent_is_told_of_once_while_nobody_asks(
+    broker: PlayedBroker, client_as: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_watch, "SILENCE_S", 0.3)
+    with structlog.testing.capture_logs() as lines:
+        client = client_as()
+        client.open()
+        broker.announce(7)
+        wait_for(lambda: client.broker.ready)
+        wait_for(lambda: [line for line in lines if line["event"] == "broker.away"])
+        broker.announce(7)
+        wait_for(lambda: [line for line in lines if line["event"] == "broker.back"])
+    events = [line["event"] for line in lines if line["event"].startswith("broker.")]
+    assert events[:2] == ["broker.away", "broker.back"]
+
+
 def test_the_heartbeat_says_whether_orders_may_be_sent_and_since_when(
     broker: PlayedBroker, client_as: Clients
 ) -> None:
@@ -218,6 +234,20 @@ def test_a_ticker_of_two_streams_is_registered_once_and_given_back_with_the_seco
     client.unfollow("AAPL", "MSFT")
     wait_for(lambda: broker.asked()["unsubscribe", "AAPL"] == 1)
     assert broker.asked()["subscribe", "AAPL"] == 1
+
+
+def test_streams_that_have_ended_are_forgotten_but_not_what_they_counted(
+    broker: PlayedBroker, publisher: RedisPublisher, client_as: Clients
+) -> None:
+    client = client_as()
+    for _ in range(3):
+        stream = client.follow("AAPL")
+        publisher.publish_batch([price()])
+        assert next(stream).symbol == "AAPL"
+        stream.close()
+    client.follow("MSFT")
+    assert len(client._streams) == 1
+    assert client.counters["handled"] == 3
 
 
 def test_the_last_price_comes_at_once_and_needs_no_following(
