@@ -100,7 +100,7 @@ class Listener:
 
     def _serves_all(self) -> bool:
         return self._running and all(
-            each.served and each.channel(self._names) in self._confirmed
+            each.served and self._confirmed.issuperset(each.channels(self._names))
             for each in self._subscriptions
         )
 
@@ -163,7 +163,7 @@ class Listener:
 
     def _ask(self, wire: Wire) -> None:
         """SUBSCRIBE what is wanted and was not asked for; UNSUBSCRIBE what nobody wants."""
-        wanted = {each.channel(self._names) for each in self._subscriptions}
+        wanted = {name for each in self._subscriptions for name in each.channels(self._names)}
         requests = [("SUBSCRIBE", channel) for channel in sorted(wanted - self._asked)]
         requests += [("UNSUBSCRIBE", channel) for channel in sorted(self._asked - wanted)]
         if not requests:
@@ -210,8 +210,9 @@ class Listener:
     def _take(self, reply: Any, is_caught_up: bool) -> None:
         if isinstance(reply, hiredis.ReplyError):
             if str(reply).startswith("NOPERM"):
-                channels = " ".join(sorted(self._asked - self._confirmed))
-                raise NotPermitted(self._config.address, channels, reply)
+                first, *others = sorted(self._asked - self._confirmed)
+                more = f" and {len(others)} more channels" if others else ""
+                raise NotPermitted(self._config.address, first + more, reply)
             raise RedisUnavailable(self._config.address, reply)
         kind = reply[0] if isinstance(reply, list) else reply
         if kind in (b"message", b"pmessage"):

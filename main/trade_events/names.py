@@ -19,17 +19,13 @@ class TradeNames:
 
     prefix: str = ""
 
-    def channel(self, symbol: str, event_type: TradeEventType) -> str:
-        """`trades:XAUUSD:order.created`"""
-        return f"{self.prefix}trades:{symbol}:{event_type.value}"
+    def channel(self, symbol: str, kind: TradeEventType | str) -> str:
+        """`trades:XAUUSD:order.created`, or `trades:XAUUSD:anomaly`."""
+        return f"{self.prefix}trades:{symbol}:{kind}"
 
-    def pattern(self, symbol: str | None) -> str:
-        """Every channel of one symbol, or of all. No symbol holds a glob character."""
-        return f"{self.prefix}trades:{symbol or '*'}:*"
-
-    def anomalies_channel(self, symbol: str | None) -> str:
-        """Of one symbol; of all of them, a pattern."""
-        return f"{self.prefix}trades:{symbol or '*'}:{ANOMALY}"
+    def pattern(self, kind: TradeEventType | str | None) -> str:
+        """Of every symbol: all channels, or those of one kind."""
+        return f"{self.prefix}trades:*" if kind is None else f"{self.prefix}trades:*:{kind}"
 
     def state(self, subject: Subject, symbol: str, subject_id: str) -> str:
         """The hash of one order or position: `order:XAUUSD:12345`."""

@@ -37,13 +37,15 @@ class Subscription:
     since: LogId
     served: bool = False
 
-    def channel(self, names: TradeNames) -> str:
-        """The channel, or the pattern."""
-        if self.kind is None:
-            return names.pattern(self.symbol)
-        if self.kind == ANOMALY:
-            return names.anomalies_channel(self.symbol)
-        return names.channel(self.symbol or "*", TradeEventType(self.kind))
+    def channels(self, names: TradeNames) -> tuple[str, ...]:
+        """The channels, or the one pattern. One symbol's channels are named one by one: a Redis
+        user may be granted `trades:*` and then subscribe to each of them, but not to a pattern
+        among them; and a pattern costs every publisher a comparison."""
+        if self.symbol is None:
+            return (names.pattern(self.kind),)
+        if self.kind is not None:
+            return (names.channel(self.symbol, self.kind),)
+        return tuple(names.channel(self.symbol, kind) for kind in (*TradeEventType, ANOMALY))
 
     def wants(self, event: TradeEvent) -> bool:
         if self.symbol is not None and event.symbol != self.symbol:

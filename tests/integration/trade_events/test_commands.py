@@ -180,7 +180,8 @@ def test_tail_prints_events_as_they_happen_until_it_is_ended(
             command, env=environment(port), cwd=ROOT, stdout=out, stderr=out, text=True
         )
     try:
-        wait_for(lambda: here._client.pubsub_numpat() == 1, 30)
+        channel = "trades:AAPL:order.created"
+        wait_for(lambda: here._client.pubsub_numsub(channel)[0][1] == 1, 30)
         publish_some(here)
         wait_for(lambda: len(printed.read_text().splitlines()) >= 4, 20)
         process.send_signal(end)

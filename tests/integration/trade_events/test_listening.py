@@ -309,7 +309,7 @@ def test_a_user_who_may_not_subscribe_is_told(config: RedisConfig, buses: Buses)
             RedisConfig(host=config.host, port=config.port, username="deaf", password="pw")
         )
         deaf.subscribe_all("A", print)
-        with pytest.raises(NotPermitted, match=r"trades:A:\*"):
+        with pytest.raises(NotPermitted, match="trades:A:anomaly and 18 more channels"):
             deaf.listen()
     finally:
         admin.execute_command("ACL", "DELUSER", "deaf")
