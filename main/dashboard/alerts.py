@@ -38,7 +38,7 @@ def find_alerts(
     if world.redis_trouble is not None:
         return [
             _bad(
-                f"Redis at {redis.address} does not answer: {world.redis_trouble}",
+                f"Redis at {redis.address}: {world.redis_trouble}",
                 "What you see is what was known before. Start Redis, or check REDIS_URL.",
             )
         ]

@@ -162,12 +162,12 @@ def _stream(facts: Facts, world: World) -> Check:
     return Check(
         name=name,
         ok=False,
-        words=f"the stream is {prices.state} since {since} UTC{reason}",
+        words=f"the stream is {told} since {since} UTC{reason}",
         todo="The broker connects again by itself; what was missed comes as a gap, refilled by "
         "REST where Alpaca has it."
-        if prices.state != "REFUSED"
+        if told != "REFUSED"
         else "Alpaca refuses it for good: check the keys, the plan and ALPACA_DATA_FEED.",
-        state=prices.state,
+        state=told,
     )
 
 
@@ -227,6 +227,7 @@ def _hours(facts: Facts, world: World) -> Check:
 def _ticker(facts: Facts, world: World) -> Check:
     state, age_s = ticker_state(facts, world), _age_s(facts, world)
     ago = "no trade was seen yet" if age_s is None else f"last trade {words.duration(age_s)} ago"
+    late = "late" if facts.lag_s is None else f"{words.lag(facts.lag_s)} late"
     name = "Trades"
     if state == "MUTE":
         return Check(
@@ -240,7 +241,7 @@ def _ticker(facts: Facts, world: World) -> Check:
         return Check(
             name=name,
             ok=False,
-            words=f"its trades come {words.lag(facts.lag_s)} late",
+            words=f"its trades come {late}",
             todo="Alpaca, the network or this machine is too slow: see Health.",
             state=state,
         )

@@ -51,6 +51,8 @@ class Doorkeeper:
 
     def _refusal(self, path: str, headers: Headers) -> Any:
         guard = self._page.guard
+        if guard.is_from_elsewhere(headers):
+            return PlainTextResponse("Open the page itself.\n", status_code=403)
         if not guard.knows_host(headers.get("host")):
             told = "This page answers on loopback only: open it as http://127.0.0.1.\n"
             return PlainTextResponse(told, status_code=421)

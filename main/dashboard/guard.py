@@ -42,6 +42,12 @@ class Guard:
         except ValueError:
             return False
 
+    def is_from_elsewhere(self, headers: Mapping[str, str]) -> bool:
+        """Whether another site's page asks in the background, be it for nothing but our time. That
+        a link there leads here is fine."""
+        here = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+        return not here and headers.get("sec-fetch-mode") != "navigate"
+
     # -- sessions
 
     def new_session(self, *, signed_in: bool = False) -> str:

@@ -191,6 +191,7 @@ for (const chip of document.querySelectorAll('[data-span]')) {
     redraw();
   });
 }
+document.addEventListener('visibilitychange', () => document.hidden || load()); // what was not drawn
 document.addEventListener('theme', build);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', build);
 new ResizeObserver(() => plot?.setSize({width: place.clientWidth, height: HEIGHT})).observe(place);

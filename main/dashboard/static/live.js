@@ -62,6 +62,12 @@ function listen() {
   const asked = new URLSearchParams({view: body.dataset.view, symbol: body.dataset.symbol ?? ''});
   source = new EventSource(`/stream?${asked}`);
   source.onmessage = take;
+  source.onerror = () => {
+    // A connection that was lost comes back by itself; one that was refused does not.
+    if (source?.readyState !== EventSource.CLOSED) return;
+    source = null;
+    setTimeout(() => document.hidden || listen(), 2000);
+  };
 }
 
 // A page that nobody looks at costs nothing, neither here nor there.

@@ -17,7 +17,7 @@ from tests.unit.dashboard.messages import heartbeat, price
 from .conftest import Bus
 
 TICKERS = [f"T{number:03}" for number in range(500)]
-RATE, SECONDS, AT_ONCE = 5_000, 7.0, 100
+RATE, SECONDS, AT_ONCE = 5_000, 6.0, 100
 
 
 def main(port: int) -> None:

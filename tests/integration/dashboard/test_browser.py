@@ -180,7 +180,7 @@ def test_five_hundred_tickers_at_five_thousand_messages_a_second_stay_smooth(
 
 
 SMOOTHNESS = """async () => {
-  const seconds = 3;
+  const seconds = 2;
   let frames = 0, events = 0;
   const source = new EventSource('/stream?view=tickers');
   await new Promise((resolve) => { source.onmessage = resolve; });

@@ -302,4 +302,4 @@ def test_a_full_plan_is_said() -> None:
 def test_without_redis_nothing_else_is_claimed(board: Board) -> None:
     board.take_broker(heartbeat(ready=False), FRIDAY_S)
     board.take_redis(RedisFacts(address="r:1", trouble="refused"))
-    assert alerts(board) == "Redis at r:1 does not answer: refused"
+    assert alerts(board) == "Redis at r:1: refused"
