@@ -1,4 +1,4 @@
-"""`make screenshot`: docs/dashboard.png and its dark twin, from a real run of `up --dashboard`.
+"""`make screenshot`: docs/dashboard.png and its siblings, from a real run of `up --dashboard`.
 
 Takes six minutes: the sparklines show five.
 """
@@ -21,7 +21,12 @@ FOLDER = Path(__file__).parent.parent / "docs"
 TICKERS = "AAPL,AMD,AMZN,COIN,GOOG,META,MSFT,NFLX,NVDA,QQQ,SPY,TSLA,BTC/USD,ETH/USD"
 RUN_S = 330.0
 SIZE = {"width": 1400, "height": 812}
-PICTURES = {"light": "dashboard.png", "dark": "dashboard-dark.png"}
+PICTURES = (
+    ("dashboard.png", "", "light"),
+    ("dashboard-dark.png", "", "dark"),
+    ("dashboard-ticker.png", "ticker/AAPL", "light"),
+    ("dashboard-ticker-dark.png", "ticker/AAPL", "dark"),
+)
 
 
 def main() -> int:
@@ -48,9 +53,9 @@ def take(url: str) -> None:
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's own does not run as root
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=sandbox)
-        for scheme, name in PICTURES.items():
+        for name, path, scheme in PICTURES:
             page = browser.new_page(viewport=SIZE, color_scheme=scheme)
-            page.goto(url)
+            page.goto(url + path)
             page.wait_for_timeout(3_000)  # the first prices have moved
             page.screenshot(path=FOLDER / name)
             sys.stderr.write(f"wrote {FOLDER / name}\n")

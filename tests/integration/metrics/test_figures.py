@@ -6,6 +6,7 @@ import signal
 import socket
 import urllib.request
 
+import psutil
 import pytest
 import redis
 
@@ -195,6 +196,8 @@ def test_the_command_serves_them_when_it_is_told_a_port(
     broker = person.starts("broker", **settings)
     try:
         wait_for(is_ready, timeout_s=40, what="ready")
+        listening = [c.laddr for c in psutil.Process(broker.pid).net_connections() if not c.raddr]
+        assert {(address.ip, address.port) for address in listening} == {("127.0.0.1", port)}
         second = person.types("broker", **settings)
         assert second.code == 2
         assert "METRICS_PORT" in second.err
