@@ -310,8 +310,8 @@ class Engine:
 
     def _follow_price(self, now: float) -> None:
         price = self.prices.take()
-        if price is not None:
-            started = bool(self.ladder.rungs)
+        started = bool(self.ladder.rungs)
+        if price is not None and (started or not self.prices.is_stale(time.time())):
             self.ladder.see_price(price)
             if not started:
                 log.info("scale_t.starting_price", price=str(price))

@@ -32,6 +32,7 @@ TICKER, CLIENT = "AAPL", "proof"
 PREFIX: Final = order_prefix(CLIENT, TICKER)
 START_CASH: Final = Decimal(100_000)
 SETTLE_S: Final = 40.0  # an exit that a person took away is offered again only after a wait
+TRADE_AGAIN_S: Final = 2.0
 Works = dict[tuple[str, int, Decimal | None], Decimal]  # kind, rung and price to open quantity
 
 
@@ -117,6 +118,7 @@ class Stage:
         self.port, self.control_port = free_port(), free_port()
         self._processes: dict[str, Process] = {}
         self.kills = 0
+        self.price = Decimal(100)
 
     def __enter__(self) -> Stage:
         self.valkey.start()
@@ -201,6 +203,7 @@ class Stage:
             return json.load(answer)
 
     def quote(self, price: Decimal) -> None:
+        self.price = price
         self.control(
             "quote",
             symbol=TICKER,
@@ -219,9 +222,15 @@ class Stage:
         """Until Alpaca has what the model says; the model may still wait for its holds."""
 
         began, model_began = time.monotonic_ns(), self.model.now
+        traded = began
 
         def as_expected() -> bool:
-            self.model.now = model_began + time.monotonic_ns() - began
+            nonlocal traded
+            now = time.monotonic_ns()
+            if now - traded > TRADE_AGAIN_S * 1e9:
+                self.quote(self.price)  # a market goes on trading
+                traded = now
+            self.model.now = model_began + now - began
             self.model.send()
             try:
                 same = self.works() == self.model.works() and self.cash() == self.model.cash

@@ -1,0 +1,180 @@
+"""A person's commands to a running scale_t, over Redis and back."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from main.alpaca_sim import LocalAlpaca
+from main.scale_t import engine
+from main.scale_t.control import ControlReply, ask
+from main.scale_t.modes import Mode
+from main.utils.redis.config import RedisConfig
+from tests.conftest import wait_for
+from tests.integration.scale_t.conftest import AccountOrders
+from tests.integration.scale_t.stand_in_broker import StandInBroker
+
+pytestmark = pytest.mark.integration
+
+
+class Person:
+    """`person.says("pause")`: the one reply."""
+
+    def __init__(self, config: RedisConfig) -> None:
+        self._config = config
+
+    def says(self, command: Any, **arguments: Any) -> ControlReply:
+        replies = wait_for(lambda: ask(self._config, "scale-t", "AAPL", command, arguments))
+        return replies[0]
+
+
+@pytest.fixture
+def person(redis_config: RedisConfig) -> Person:
+    return Person(redis_config)
+
+
+def started(start_scale_t: Any, orders: AccountOrders, **words: Any) -> engine.Engine:
+    scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal(100), **words)
+    wait_for(lambda: "entry:0:1" in orders.working())
+    running: engine.Engine = scale_t.scale_t.engine
+    return running
+
+
+def test_pause_takes_entries_back_and_resume_sends_them_again(
+    broker: StandInBroker, orders: AccountOrders, start_scale_t: Any, person: Person
+) -> None:
+    """The exits stay, and status tells all of it."""
+    started(start_scale_t, orders)
+    assert person.says("pause").ok
+    wait_for(lambda: orders.working() == {})
+    state = person.says("status").state
+    assert (state["mode"], state["position"], state["orders"]) == ("PAUSED", "0", [])
+    assert "trading again" in person.says("resume").words
+    wait_for(lambda: "entry:0:2" in orders.working())
+
+
+def test_stop_ends_it_with_zero(
+    broker: StandInBroker, orders: AccountOrders, start_scale_t: Any, person: Person
+) -> None:
+    """As a signal does."""
+    scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
+    wait_for(lambda: "entry:0:1" in orders.working())
+    assert person.says("stop").ok
+    wait_for(lambda: scale_t.ended)
+    assert (scale_t.code, orders.working()) == (0, {})
+
+
+def test_flatten_closes_what_it_owns_and_nothing_else(
+    broker: StandInBroker,
+    alpaca: LocalAlpaca,
+    orders: AccountOrders,
+    start_scale_t: Any,
+    person: Person,
+) -> None:
+    """Seven more shares were bought by hand."""
+    alpaca.order_by_hand(symbol="AAPL", qty="7", side="buy", type="market", time_in_force="day")
+    wait_for(lambda: orders.position() == 7)
+    scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
+    wait_for(lambda: "entry:0:1" in orders.working())
+    alpaca.quote("AAPL", 99.97, 99.99)
+    wait_for(lambda: set(orders.working()) == {"profit:0:1", "entry:1:1"})
+    assert "10 at the market" in person.says("flatten").words
+    wait_for(lambda: scale_t.ended)
+    assert scale_t.code == 0
+    assert (orders.working(), orders.position()) == ({}, 7)
+
+
+def test_update_finds_what_the_bus_did_not_tell(
+    broker: StandInBroker,
+    alpaca: LocalAlpaca,
+    orders: AccountOrders,
+    start_scale_t: Any,
+    person: Person,
+) -> None:
+    """Fetched by REST on demand."""
+    broker.relaying = False
+    started(start_scale_t, orders)
+    wait_for(lambda: person.says("status").state["orders"])
+    alpaca.quote("AAPL", 99.97, 99.99)
+    wait_for(lambda: orders.position() == 10)
+    assert person.says("update").ok
+    wait_for(lambda: "profit:0:1" in orders.working())
+
+
+def test_orders_are_fetched_by_themselves_while_the_order_stream_is_not_ready(
+    broker: StandInBroker,
+    alpaca: LocalAlpaca,
+    orders: AccountOrders,
+    start_scale_t: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every few seconds, so that what filled is offered."""
+    monkeypatch.setattr(engine, "REFRESH_UNREADY_S", 0.3)
+    monkeypatch.setattr(engine, "REFRESH_S", 0.3)
+    running = started(start_scale_t, orders)
+    broker.ready = broker.relaying = False
+    wait_for(lambda: "not ready" in str(running.obstacle))
+    alpaca.quote("AAPL", 99.97, 99.99)
+    wait_for(lambda: orders.working() == {"profit:0:1": ("10", "100.05")})
+
+
+@pytest.mark.parametrize("price", ["-3", "0", "nan", "lots", "Infinity"])
+def test_a_price_by_hand_must_be_one(
+    broker: StandInBroker, orders: AccountOrders, start_scale_t: Any, person: Person, price: str
+) -> None:
+    """What is no price changes nothing."""
+    running = started(start_scale_t, orders)
+    reply = person.says("price", price=price)
+    assert not reply.ok
+    assert "is no price" in reply.words
+    assert running.ladder.last_price != Decimal(price) if price != "lots" else True
+
+
+def test_a_price_by_hand_is_acted_on_until_the_next_trade(
+    broker: StandInBroker, orders: AccountOrders, start_scale_t: Any, person: Person
+) -> None:
+    """Below the range entries are taken back; status says that it was given by hand."""
+    started(start_scale_t, orders, lowest=Decimal("99.50"))
+    assert person.says("price", price="99.40").ok
+    wait_for(lambda: orders.working() == {})
+    state = person.says("status").state
+    assert state["price_by_hand"]
+    assert "below the lowest" in state["range"]
+    broker.price(99.80)
+    wait_for(lambda: "entry:0:2" in orders.working())
+    assert not person.says("status").state["price_by_hand"]
+
+
+def test_a_stale_price_is_replaced_by_a_latest_trade_by_rest(
+    broker: StandInBroker,
+    alpaca: LocalAlpaca,
+    orders: AccountOrders,
+    start_scale_t: Any,
+    person: Person,
+) -> None:
+    """The bus is silent, but the ticker trades."""
+    alpaca.trade("AAPL", 99.97, 100)
+    start_scale_t(max_position=Decimal(20), max_price_age_s=6.0)
+    wait_for(lambda: orders.working() == {"entry:0:1": ("10", "99.97")})
+    wait_for(lambda: person.says("status").state["price_is_stale"])
+
+
+def test_a_held_ladder_needs_a_person_who_has_looked(
+    broker: StandInBroker, orders: AccountOrders, start_scale_t: Any, person: Person
+) -> None:
+    """`resume` alone does not end it."""
+    running = started(start_scale_t, orders)
+    running.hold("a test")
+    wait_for(lambda: orders.working() == {})
+    refused = person.says("resume")
+    assert not refused.ok
+    assert "--confirm" in refused.words
+    assert person.says("resume", confirm=True).ok
+    assert running.ladder.mode is Mode.TRADING
+
+
+def test_nobody_of_that_name_is_said_at_once(redis_config: RedisConfig) -> None:
+    """And a request for another ticker is not answered."""
+    assert ask(redis_config, "nobody", None, "status") == []
