@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from .trade_events.names import ANOMALY, TradeNames
 from .utils.redis.constants import CLIENT_ID_PATTERN, BusNames, normalize_ticker
 
-Role = Literal["broker", "strategy", "observer", "dashboard"]
-ROLES: Final[tuple[Role, ...]] = ("broker", "strategy", "observer", "dashboard")
+Role = Literal["broker", "strategy", "observer", "dashboard", "events"]
+ROLES: Final[tuple[Role, ...]] = ("broker", "strategy", "observer", "dashboard", "events")
 
 # Not 64 hexadecimal digits: Redis refuses the rule until somebody has put a hash in its place.
 HASH_PLACEHOLDER: Final = "SHA256-OF-THE-PASSWORD"
@@ -29,6 +30,7 @@ _CONNECTION: Final = "+ping +client|setname +select +role +unsubscribe +punsubsc
 _EXTRA: Final[dict[Role, str]] = {
     "broker": "+info +multi +exec +scan +wait +pubsub|numsub +function|load ",
     "dashboard": "+info +client|list ",  # memory, and who reads too slowly
+    "events": "+info +time +scan +multi +exec +unwatch +function|load ",
 }
 _READ_STREAM: Final = "+xrange +xrevrange +xinfo|stream"
 
@@ -64,6 +66,7 @@ def acl_rule(request: AclRequest) -> str:
         "strategy": lambda: _strategy(names, request),
         "observer": lambda: _observer(names),
         "dashboard": lambda: _dashboard(names, request),
+        "events": lambda: [*_events(request.prefix), *_observer(names)],
     }[request.role]()
     root = _EXTRA.get(request.role, "") + _CONNECTION
     rules = " ".join(f"({rule})" for rule in selectors)
@@ -152,6 +155,25 @@ def _observer(names: BusNames) -> list[str]:
         f"{_READ_STREAM} {_keys('%R~', f'{names.TICKER_LOG}*', f'{names.ORDER_LOG}*')}",
         f"+get {_keys('%R~', *strings)}",
         f"+hgetall {_keys('%R~', names.BROKER_LEASES)}",
+    ]
+
+
+def _events(prefix: str) -> list[str]:
+    """The trade event bus: who publishes there also moves the state, in the same step."""
+    names = TradeNames(prefix)
+    keys = (
+        f"{names.prefix}trades:*",
+        *(names.every_state(subject) for subject in ("order", "position")),
+        *(names.open_index(subject, "*") for subject in ("order", "position")),
+    )
+    reads = "+type +exists +get +hget +hmget +hgetall +hexists +smembers +sscan +zscore +zrange"
+    writes = "+set +del +expire +pexpireat +persist +rename +hset +hdel +hincrby +sadd +zadd +zrem"
+    streams = f"{_READ_STREAM} +xinfo|groups +xadd +xack +xclaim +xreadgroup +xpending"
+    groups = "+xgroup|create +xgroup|destroy +fcall +watch +ttl +pexpire"
+    return [
+        f"{reads} {writes} {streams} {groups} {_keys('~', *keys)} "
+        + "+publish +subscribe +psubscribe "
+        + _channels(names.pattern(None), names.pattern(ANOMALY))
     ]
 
 

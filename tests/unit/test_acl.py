@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from main.__main__ import main
-from main.acl import HASH_PLACEHOLDER, AclError, AclRequest, acl_rule
+from main.acl import HASH_PLACEHOLDER, ROLES, AclError, AclRequest, acl_rule
 from main.utils.redis.errors import InvalidTicker
 
 
@@ -97,9 +97,7 @@ def test_without_a_role_all_are_printed_with_a_placeholder(types, monkeypatch) -
     monkeypatch.setenv("BUS_PREFIX", "PAPER_")
     code, lines, hint = types("--secured")
     assert code == 0
-    assert [line.split()[:3] for line in lines] == [
-        ["ACL", "SETUSER", role] for role in ("broker", "strategy", "observer", "dashboard")
-    ]
+    assert [line.split()[:3] for line in lines] == [["ACL", "SETUSER", role] for role in ROLES]
     assert all(f"#{HASH_PLACEHOLDER}" in line for line in lines)
     assert all("&PAPER_BROKER_STATUS" in line for line in lines)
     assert "turn it off" in hint
