@@ -63,7 +63,7 @@ class BringUp:
             registry,
             parts.assets,
             parts.store,
-            self._broker.reply,
+            self._broker.registrations.reply,
             self._broker.thread_failed,
             lambda: self._broker.status.redis_hears,
         )
@@ -117,7 +117,9 @@ class BringUp:
                 decode=lambda name, payload: (payload, name.removeprefix(prefix)),
             )
             # Heard, and not served: by its listeners others see that a broker is alive.
-            subscriber.subscribe(channel, self._broker.ignore_unsecured, decode=lambda *_: True)
+            subscriber.subscribe(
+                channel, self._broker.registrations.ignore_unsecured, decode=lambda *_: True
+            )
         else:
             subscriber.subscribe(
                 channel,

@@ -15,33 +15,31 @@ from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-import redis
 import structlog
 
-from ..utils.redis.errors import Abandoned, Fenced, RedisUnavailable
-from ..utils.redis.messages import RegistrationReply
+from ..utils.redis.errors import Abandoned, Fenced
 from ..utils.redis.order_memory import OrderMemory
 from .broker_config import BrokerConfig
 from .connection_config import StreamState
 from .errors import BrokerNotReady, BrokerRefused, ThreadsStillRunning
 from .frame_buffer import Item
 from .hops import Hops
-from .leadership import LET_GO_S, Standing
+from .leader_watch import LeaderWatch
 from .life import Life
 from .lifecycle import ENDED, WORKING, Lifecycle, State
 from .order_buffer import OrderItem, Reconciliation
 from .order_record import OrderRecord
 from .parts import Parts
 from .producers import OrderProducer, PriceProducer
-from .rate_limit import RateLimiter
-from .registration_requests import read_request
+from .registration_desk import RegistrationDesk
+from .registry import with_symbols, without_symbols
 from .rest import Account
 from .status_desk import StatusDesk
+from .update_publisher import UpdatePublisher
 from .upstreams import Rejection, channels_of
 
 log: Final = structlog.get_logger("tickerbus.broker")
 
-_SEEK_EVERY_S: Final = 0.25
 _SETTLED: Final = frozenset({State.RUNNING, State.DEGRADED, State.STANDBY}) | ENDED
 
 
@@ -62,9 +60,10 @@ class AlpacaBroker:
         self.order_memory = OrderMemory(on_new=self.order_record.note)  # of all runs
         self.changing = threading.Lock()  # held while the producers are restarted, or ended
         self._lifecycle = Lifecycle("broker")
-        self._update_publisher = Lifecycle("update publisher")
+        self.update_publisher = UpdatePublisher(self)
         self._following: dict[str, frozenset[str]] = {}
-        self._limiter = RateLimiter()
+        self.registrations = RegistrationDesk(self)
+        self._leader_watch = LeaderWatch(self)
         self._life: Life | None = None
 
     # -- state
@@ -89,10 +88,6 @@ class AlpacaBroker:
     def set_following(self, following: Mapping[str, frozenset[str]]) -> None:
         """The ticker list, before the producers run."""
         self._following = dict(following)
-
-    def reset_update_publisher(self) -> None:
-        """A new run begins, or one has ended: no producer runs."""
-        self._update_publisher = Lifecycle("update publisher")
 
     def following(self) -> Mapping[str, frozenset[str]]:
         """The tickers that the producers publish, and which kinds of data of each."""
@@ -157,13 +152,9 @@ class AlpacaBroker:
             IllegalTransition: they run already.
             BrokerNotReady: the broker was not started.
         """
-        parts = self._need_parts()
-        self._update_publisher.move(State.STARTING)
-        parts.publisher.expect_tickers(len(self._following))
-        early = parts.price_desk.take_early(self._following)
-        if early:
-            parts.publisher.publish_batch(early)
-        parts.producers = [
+        parts = self.need_parts()
+        self.update_publisher.start(
+            parts,
             PriceProducer(
                 parts.prices,
                 self.handle_price_update,
@@ -171,10 +162,7 @@ class AlpacaBroker:
                 finish=lambda: parts.publisher.publish_batch(()),
             ),
             OrderProducer(parts.orders, self.handle_order_update, self.thread_failed),
-        ]
-        for producer in parts.producers:
-            producer.start()
-        self._update_publisher.move(State.RUNNING)
+        )
 
     def stop_update_publisher(self) -> None:
         """Stop the producer threads: each finishes its batch. What arrives meanwhile waits.
@@ -184,19 +172,7 @@ class AlpacaBroker:
             ThreadsStillRunning: one did not end in time; they are left as they are.
             BrokerNotReady: the broker was not started.
         """
-        parts = self._need_parts()
-        self._update_publisher.move(State.STOPPING)
-        for producer in parts.producers:
-            producer.begin_stop(drain=False)
-        deadline = time.monotonic() + self.config.stop_timeout_s
-        while stuck := [p.name for p in parts.producers if not p.join(0.05)]:
-            # While Redis takes no batch they cannot finish theirs, and the change waits with them.
-            waits = parts.publisher.trouble and self._lifecycle.state in WORKING
-            if not waits and time.monotonic() > deadline:
-                self._update_publisher.move(State.FAULTED, "producers did not end")
-                raise ThreadsStillRunning(stuck, self.config.stop_timeout_s)
-        parts.producers = []
-        self._update_publisher.move(State.STOPPED)
+        self.update_publisher.stop(self.need_parts())
 
     def _restart_with(self, following: dict[str, frozenset[str]]) -> None:
         """Stop, change, start."""
@@ -220,7 +196,7 @@ class AlpacaBroker:
         has not acknowledged within `timeout_s`.
         """
         channels = {t: channels_of(t, data, with_statuses=True) for t, data in symbols.items()}
-        parts = self._need_parts()
+        parts = self.need_parts()
         new = [ticker for ticker in symbols if ticker not in self._following]
         if timeout_s is None:
             timeout_s = self.config.reply_timeout_s
@@ -229,10 +205,7 @@ class AlpacaBroker:
         )
         accepted = {ticker: data for ticker, data in symbols.items() if ticker not in rejections}
         if accepted:
-            following = dict(self._following)
-            for ticker, data in accepted.items():
-                following[ticker] = following.get(ticker, frozenset()) | data
-            self._restart_with(following)
+            self._restart_with(with_symbols(self._following, accepted))
         return rejections
 
     def unsubscribe_symbols(
@@ -240,20 +213,14 @@ class AlpacaBroker:
     ) -> None:
         """Leave `symbols` (ticker -> kinds of data): stop, change, start, and then upstream.
         Without `wait` what is asked of Alpaca next is asked before this is answered."""
-        following = dict(self._following)
-        for ticker, data in symbols.items():
-            left = following.get(ticker, frozenset()) - data
-            if left:
-                following[ticker] = left
-            else:
-                following.pop(ticker, None)
+        following = without_symbols(self._following, symbols)
         self._restart_with(following)
         channels = {
             ticker: channels_of(ticker, data, with_statuses=ticker not in following)
             for ticker, data in symbols.items()
         }
         timeout_s = self.config.reply_timeout_s if wait else 0.0
-        self._need_parts().upstreams.request_and_wait("unsubscribe", channels, timeout_s)
+        self.need_parts().upstreams.request_and_wait("unsubscribe", channels, timeout_s)
 
     def drop_symbols(self, symbols: Collection[str]) -> None:
         """Stop publishing what Alpaca no longer follows; later rounds ask for it again."""
@@ -263,7 +230,7 @@ class AlpacaBroker:
 
     def forget_losses(self, wanted: Collection[str]) -> None:
         """Tickers that nobody wants any more lack nothing."""
-        for stream in list(self._need_parts().upstreams.market.values()):
+        for stream in list(self.need_parts().upstreams.market.values()):
             stream.forget_losses(wanted)
 
     # -- what comes in
@@ -273,7 +240,7 @@ class AlpacaBroker:
 
         Called by the price producer.
         """
-        parts = self._need_parts()
+        parts = self.need_parts()
         messages = parts.price_desk.take_in(items, self._following)
         parts.publisher.publish_batch(messages)
         self.hops.published(items, parts.translator)
@@ -282,7 +249,7 @@ class AlpacaBroker:
         """Order updates, verbatim from Alpaca: published on their symbols' channels, registered or
         not, each once. Called by the order producer.
         """
-        parts = self._need_parts()
+        parts = self.need_parts()
         assert parts.order_desk is not None
         messages = parts.order_desk.take_in(items)
         if messages:
@@ -300,35 +267,7 @@ class AlpacaBroker:
         Called by the registration subscriber; in secured mode with the `client_id` that the
         channel's name binds to the Redis user.
         """
-        request = read_request(payload, client_id)
-        admitted = self._limiter.admits(request.client_id or "")
-        if isinstance(request, RegistrationReply):
-            self.counters["registrations_invalid"] += 1
-            if not admitted:
-                return  # a flood of nonsense gets neither a log line nor an answer for each
-            log.warning("registration.invalid", reason=request.reason, detail=request.detail)
-            self.reply(request)
-            return
-        self.counters["registrations"] += 1
-        registration = self._need_parts().registration
-        if not admitted:
-            self.counters["registrations_limited"] += 1
-            self.reply(request.rejected("rate_limited", "too many requests of this client"))
-        elif registration is None or not registration.put(request):
-            self.reply(request.rejected("rate_limited", "too many requests wait"))
-
-    def ignore_unsecured(self, _message: object) -> None:
-        """In secured mode nobody is served on the shared channel: who asks there may be anybody."""
-        if not self.counters["registrations_unsecured"]:
-            log.warning("registration.shared_channel_ignored", setting="REGISTRATION_SECURED")
-        self.counters["registrations_unsecured"] += 1
-
-    def reply(self, reply: RegistrationReply) -> None:
-        parts = self._need_parts()
-        try:
-            parts.publisher.publish(parts.names.BROKER_REGISTRATION_REPLIES, reply)
-        except RedisUnavailable as error:
-            log.error("registration.reply_not_sent", ticker=reply.ticker, error=str(error))
+        self.registrations.take_in(payload, client_id)
 
     # -- what the threads report
 
@@ -379,7 +318,7 @@ class AlpacaBroker:
         state = self._lifecycle.state
         if state in (State.STARTING, State.RUNNING, State.DEGRADED):
             # Also while Alpaca is being reached: that may take longer than the leadership lasts.
-            self._keep_leadership(parts)
+            self._leader_watch.keep(parts)
         if state in (State.RUNNING, State.DEGRADED):
             self.status.judge_health()
         if self.status.may_speak():
@@ -392,44 +331,6 @@ class AlpacaBroker:
             return False
         return self.status.judge_streams()
 
-    def _keep_leadership(self, parts: Parts) -> None:
-        if parts.leadership is None:
-            return  # it does not lead yet
-        try:
-            if parts.publisher.is_elsewhere():
-                log.warning("redis.primary_moved", address=self.config.redis.address)
-                parts.leave_redis()
-            standing = parts.leadership.renew()
-            if standing is Standing.RETAKEN:
-                # Gone without us: Redis was emptied, or slept longer than the key lives.
-                log.warning("leadership.retaken")
-                if parts.publisher.epoch:
-                    parts.publisher.restore_epoch()
-                    parts.inquiry.save()
-                if parts.registration is not None:
-                    parts.registration.rewrite()
-            elif standing is not Standing.OWNER:
-                self.supersede(f"{parts.leadership.holder} took the leadership")
-                return
-            elif parts.redis_was_renewed() and parts.registration is not None:
-                parts.registration.rewrite()  # another primary may lack what was written last
-            parts.upstreams.take_again()
-        except redis.exceptions.ReadOnlyError as error:
-            # A demoted primary. Who only publishes or listens there would not notice by itself.
-            log.warning("redis.no_longer_primary", address=self.config.redis.address)
-            log.debug("redis.read_only", error=str(error))
-            parts.leave_redis()
-            self._let_go_in_time(parts)
-        except (redis.RedisError, RedisUnavailable) as error:
-            log.info("leadership.redis_away", error=str(error))
-            self._let_go_in_time(parts)
-
-    def _let_go_in_time(self, parts: Parts) -> None:
-        """Nobody knows who leads. If it is another one, it waits for Alpaca's only slot."""
-        assert parts.leadership is not None
-        if parts.leadership.unknown_for_s() > LET_GO_S:
-            parts.upstreams.let_go("Redis is out of reach: another broker may lead by now")
-
     def _end_run(self) -> None:
         if self._life is not None:
             self._life.end_run()
@@ -439,12 +340,8 @@ class AlpacaBroker:
         if self._life is not None:
             self._life.heartbeat.nudge()
 
-    def _need_parts(self) -> Parts:
+    def need_parts(self) -> Parts:
+        """Raises BrokerNotReady."""
         if self.parts is None:
             raise BrokerNotReady("the broker was not started: it has no connection")
         return self.parts
-
-
-def _left(deadline: float) -> float:
-    """Seconds to a deadline, never below 0."""
-    return max(0.0, deadline - time.monotonic())

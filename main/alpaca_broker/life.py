@@ -106,7 +106,7 @@ class Life:
         parts = self._broker.parts
         if parts is None or not (self._find_account() and self._seek_leadership(parts)):
             return False
-        self._broker.reset_update_publisher()
+        self._broker.update_publisher.reset()
         try:
             BringUp(self._broker, parts, self._ending).run()
         except (redis.RedisError, RedisUnavailable, Fenced) as error:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ..utils.redis.messages import parse_rfc3339
-from ..utils.told_orders import Told, ToldOrders, Update, decimal, quantity
+from ..utils.told_orders import Execution, Told, ToldOrders, Update, decimal, quantity
 
 # An order's status, and the event by which the stream would have told it. Fills are told by their
 # own executions. `filled` and `partially_filled` are therefore not here.
@@ -32,6 +32,7 @@ STATUS_EVENTS: Final[dict[str, tuple[str, str]]] = {
     "pending_replace": ("pending_replace", "updated_at"),
 }
 _FIRST: Final = frozenset({"pending_new", "accepted", "new", "held"})
+Activity: TypeAlias = Mapping[str, Any]  # an execution as REST lists it
 _KEPT_ORDERS: Final = 10_000  # ended ones: hours of a busy account
 
 
@@ -65,18 +66,11 @@ class OrderLedger:
         Events after `settled_before_ns` may still be on their way: the next round sees them.
         """
         known = self._told.of(str(order.get("id")))
-        found: list[Update] = []
-        fills = list(fills)
-        # The stream's snapshots may run ahead of its executions, so that a cumulative quantity
-        # never came: what counts in the end is whether as much was told as there is.
-        all_told = known.quantity > 0 and known.quantity >= max(
-            (decimal(fill.get("cum_qty")) for fill in fills), default=Decimal(0)
-        )
-        for fill in sorted(fills, key=lambda f: str(f.get("transaction_time"))):
-            if all_told or quantity(fill.get("cum_qty")) in known.filled:
-                continue
-            if settled(fill.get("transaction_time"), settled_before_ns):
-                found.append(_execution(order, fill))
+        found = [
+            _execution(order, fill)
+            for fill in _untold(known, list(fills))
+            if settled(fill.get("transaction_time"), settled_before_ns)
+        ]
         state = self._missing_state(order, known, settled_before_ns)
         if state is None:
             return found
@@ -93,6 +87,40 @@ class OrderLedger:
         if not settled(timestamp, settled_before_ns):
             return None
         return {"event": event, "timestamp": timestamp, "order": order}
+
+
+def _untold(known: Told, fills: list[Activity]) -> list[Activity]:
+    """The executions that were not told, oldest first.
+
+    There is no id that both sides know. The same quantity at the same moment is the same execution;
+    then, the same quantity up to the same sum. A stream's snapshot may have run ahead: what it told
+    with a later sum stands for one of the same quantity and price.
+    """
+    total = max((decimal(fill.get("cum_qty")) for fill in fills), default=Decimal(0))
+    if 0 < total <= known.quantity:
+        return []
+    fills = sorted(fills, key=lambda fill: str(fill.get("transaction_time")))
+    untold = [(fill, Execution.of(fill, quantity(fill.get("cum_qty")))) for fill in fills]
+    told = list(known.executions)
+    for is_same in (_at_once, _to_one_sum, _ahead):
+        for pair in list(untold):
+            match = next((one for one in told if is_same(one, pair[1])), None)
+            if match is not None:
+                told.remove(match)
+                untold.remove(pair)
+    return [fill for fill, _ in untold]
+
+
+def _at_once(told: Execution, listed: Execution) -> bool:
+    return told.moment == listed.moment > 0 and told[1:3] == listed[1:3]
+
+
+def _to_one_sum(told: Execution, listed: Execution) -> bool:
+    return told[:2] == listed[:2]
+
+
+def _ahead(told: Execution, listed: Execution) -> bool:
+    return decimal(told.cumulative) > decimal(listed.cumulative) and told[1:3] == listed[1:3]
 
 
 def _execution(order: Mapping[str, Any], fill: Mapping[str, Any]) -> Update:

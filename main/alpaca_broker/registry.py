@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 ANONYMOUS: Final = ""
 TRADES: Final = frozenset({"trades"})
@@ -104,3 +104,17 @@ class Registry:
             ticker: frozenset().union(*(holding.data for holding in holders.values()))
             for ticker, holders in self._holdings.items()
         }
+
+
+Following: TypeAlias = Mapping[str, frozenset[str]]  # ticker -> kinds of data
+
+
+def with_symbols(following: Following, more: Following) -> dict[str, frozenset[str]]:
+    """Pure: what is followed once `more` is, too."""
+    return dict(following) | {t: following.get(t, frozenset()) | more[t] for t in more}
+
+
+def without_symbols(following: Following, less: Following) -> dict[str, frozenset[str]]:
+    """Pure: what is followed once `less` is not any more."""
+    left = {t: data - less.get(t, frozenset()) for t, data in following.items()}
+    return {ticker: data for ticker, data in left.items() if data}

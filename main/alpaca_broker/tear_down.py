@@ -75,5 +75,5 @@ class TearDown:
             except (Abandoned, Fenced) as error:
                 log.warning("broker.last_gaps_not_told", error=str(error))
         parts.producers = []
-        self._broker.reset_update_publisher()
+        self._broker.update_publisher.reset()
         return [producer.name for producer in stuck]

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+
+from .redis.messages import parse_rfc3339
 
 # Alpaca's own message: `event` and `order`, and whatever else it tells of the event.
 Update: TypeAlias = Mapping[str, Any]
@@ -24,12 +26,32 @@ _IDS: Final = ("event_id", "execution_id", "activity_id")
 _IDS_PER_ORDER: Final = 4
 
 
+class Execution(NamedTuple):
+    """One execution as it was told. The stream's snapshot of its order may have run ahead, so that
+    `cumulative` is a later one's; `moment` is the time as it was told, in one spelling."""
+
+    cumulative: str
+    quantity: str
+    price: str
+    moment: int
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any], cumulative: str) -> Execution:
+        """From a stream's update, or an activity of REST."""
+        at = told.get("transaction_time") or told.get("timestamp")
+        try:
+            moment = parse_rfc3339(str(at))
+        except ValueError:
+            moment = 0
+        return cls(cumulative, quantity(told.get("qty")), quantity(told.get("price")), moment)
+
+
 @dataclass(slots=True)
 class Told:
     """What was told of one order. Tuples: they are short, and there are many."""
 
     events: tuple[str, ...] = ()
-    filled: tuple[str, ...] = ()  # cumulative quantities of its executions
+    executions: tuple[Execution, ...] = ()
     recovered: tuple[tuple[str, str], ...] = ()  # (event, cumulative quantity)
     quantity: Decimal = Decimal(0)  # the sum of its executions
     ended: bool = False
@@ -66,10 +88,9 @@ class ToldOrders:
             recovered and (event, cumulative) in told.recovered
         )
         told.events = _with(told.events, event)
-        if event in EXECUTIONS:
-            told.filled = _with(told.filled, cumulative)
-            if not again:
-                told.quantity += decimal(update.get("qty"))
+        if event in EXECUTIONS and not again:
+            told.executions += (Execution.of(update, cumulative),)
+            told.quantity += decimal(update.get("qty"))
         if recovered:
             told.recovered = _with(told.recovered, (event, cumulative))
         told.ended = told.ended or event in ENDS
@@ -92,13 +113,15 @@ class ToldOrders:
         if update.get("execution_id"):
             # A new execution, even where its order's snapshot runs ahead to the next one's sum.
             return not any((execution, cumulative) in told.recovered for execution in EXECUTIONS)
-        return cumulative not in told.filled
+        return all(cumulative != known.cumulative for known in told.executions)
 
     def _is_new_to_rest(self, told: Told, update: Update, event: str, cumulative: str) -> bool:
         if event not in EXECUTIONS:
             return event not in told.events
-        filled = decimal(update["order"].get("filled_qty"))
-        return cumulative not in told.filled and not 0 < filled <= told.quantity
+        if 0 < decimal(update["order"].get("filled_qty")) <= told.quantity:
+            return False
+        one = Execution.of(update, cumulative)
+        return all(known[:2] != one[:2] for known in told.executions)
 
     def _forget(self) -> None:
         """The oldest ended orders go; of open ones, only when there are twice too many."""

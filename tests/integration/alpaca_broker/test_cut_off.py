@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from main.alpaca_broker import AlpacaBroker, broker, leadership
+from main.alpaca_broker import AlpacaBroker, leader_watch, leadership
 from main.alpaca_sim import LocalAlpaca
 from main.embedded_valkey import EmbeddedValkey
 from main.utils.redis.config import RedisConfig
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "LET_GO_S", 2.0)
+    monkeypatch.setattr(leader_watch, "LET_GO_S", 2.0)
     monkeypatch.setattr(leadership, "EXPIRY_MS", 1_000)
 
 
