@@ -25,6 +25,7 @@ from ..utils.tracebacks import plain_traceback
 from .log import ExecutorLog
 
 SOURCE: Final = "trader"
+PREPARE_S: Final = 0.25
 _RETRY_S: Final = 0.5
 _LOG_EVERY_S: Final = 10.0
 
@@ -47,6 +48,14 @@ class NotPlaced:
     account_id: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Prepare:
+    """Ask the bus for our position in a symbol, before an order of ours may change it."""
+
+    symbol: str
+    done: threading.Event
+
+
 Happening: TypeAlias = OrderMessage | NotPlaced
 
 
@@ -58,7 +67,7 @@ class EventOutlet:
     def __init__(self, bus: EventBus, client_id: str, log: ExecutorLog, capacity: int) -> None:
         self.counters: Counter[str] = Counter()
         self._bus, self._client_id, self._log = bus, client_id, log
-        self._queue: queue.Queue[Happening | None] = queue.Queue(maxsize=capacity)
+        self._queue: queue.Queue[Happening | _Prepare | None] = queue.Queue(maxsize=capacity)
         self._makers: dict[str, OrderEvents] = {}
         self._closing = threading.Event()
         self._logged_at = float("-inf")
@@ -75,6 +84,17 @@ class EventOutlet:
             except queue.Full:
                 self.counters["happenings_dropped"] += 1
                 self._complain("executor.events_dropped", reason="the queue is full")
+
+    def prepare(self, symbol: str, timeout_s: float = PREPARE_S) -> bool:
+        """Before the first order in a symbol: what we hold there from an earlier run, as the bus
+        remembers it. Asked later, it might count that order already, by the bridge's word. Waits
+        for an answer for no more than a moment; False if there was none."""
+        if symbol in self._makers:
+            return True
+        asked = _Prepare(symbol=symbol, done=threading.Event())
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(asked)
+        return asked.done.wait(timeout_s)
 
     def close(self, timeout_s: float) -> bool:
         """Publish what waits, as long as there is time; False if something is left."""
@@ -100,7 +120,11 @@ class EventOutlet:
                 self.counters["events_failed"] += 1
                 self._log.error("executor.event_failed", traceback=plain_traceback())
 
-    def _publish_all(self, happening: Happening) -> None:
+    def _publish_all(self, happening: Happening | _Prepare) -> None:
+        if isinstance(happening, _Prepare):
+            self._maker(happening.symbol)
+            happening.done.set()
+            return
         if isinstance(happening, NotPlaced):
             events = list(_not_placed(happening))
         else:

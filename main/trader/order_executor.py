@@ -129,6 +129,7 @@ class OrderExecutor:
             InvalidTerms: the name; nothing was sent.
         """
         self.start()
+        self._prepare(terms.symbol)
         client_order_id = self.order_id(terms.symbol, name)
         with self._watch.sending():
             submission = self._submitter.submit(terms, client_order_id)
@@ -143,6 +144,7 @@ class OrderExecutor:
         """
         self.start()
         symbol = self._symbol_of(order_id)
+        self._prepare(symbol)
         with self._watch.sending():
             submission = self._submitter.replace(order_id, terms, self.order_id(symbol, name))
             return self._outcome(symbol, submission)
@@ -165,6 +167,7 @@ class OrderExecutor:
         Raises:
             CallFailed: Alpaca does not say what works.
         """
+        self.start()
         listed = self._submitter.ask(lambda calls: calls.open_orders(symbol))
         own = [
             str(order["id"])
@@ -173,6 +176,7 @@ class OrderExecutor:
         ]
         for order in listed:
             if str(order["id"]) in own:
+                self._prepare(str(order["symbol"]))
                 self._watch.see(order)
         return {order_id: self.cancel(order_id) for order_id in own}
 
@@ -279,6 +283,10 @@ class OrderExecutor:
             reason=outcome.reason,
         )
         return outcome
+
+    def _prepare(self, symbol: str) -> None:
+        if self._outlet is not None:
+            self._outlet.prepare(symbol)
 
     def _symbol_of(self, order_id: str) -> str:
         known = self._watch.order(order_id)

@@ -373,6 +373,23 @@ def test_a_position_of_an_earlier_run_is_closed_under_its_own_name(
     assert closed.data["pnl"] == Decimal("9.80"), "sold at 99.98 what was bought at 99"
 
 
+def test_what_the_bus_remembers_is_asked_before_the_first_order(
+    road: Road, bus: RecordingBus, build: Build
+) -> None:
+    """Asked after it, the bridge may have counted that order in, and it would count twice."""
+    executor = build(event_bus=bus)
+    orders_sent: list[int] = []
+
+    def ask(_symbol: str) -> list[dict[str, Any]]:
+        orders_sent.append(road.counts["POST"])
+        return []
+
+    bus.get_active_positions = ask  # type: ignore[method-assign]
+    executor.buy("AAPL", qty=1)
+    executor.buy("AAPL", qty=1)
+    assert orders_sent == [0]
+
+
 def test_cancel_all_takes_ours_and_leaves_the_others(alpaca: LocalAlpaca, build: Build) -> None:
     """Also those of an earlier run."""
     build().buy("AAPL", qty=1, limit_price=90)
