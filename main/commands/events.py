@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from ..holders import parse_duration
 from .common import Mistake, console, ended_by_signals, open_settings
@@ -98,7 +99,7 @@ def failed(
     as_json: AsJson = False,
 ) -> None:
     """Print the events that a handler or a durable consumer failed at."""
-    from ..trade_events.describe import describe_event, event_fields
+    from ..trade_events.describe import describe_event, event_fields, printable
 
     with _open_bus() as bus:
         failures = bus.failed(limit)
@@ -120,8 +121,9 @@ def failed(
             continue
         what = describe_event(failure.event) if failure.event else "not an event"
         times = "once" if failure.deliveries == 1 else f"{failure.deliveries} times"
-        console.print(f"{what}\n  {failure.where} {failure.who}, tried {times}", markup=False)
-        console.print(f"  {failure.error}", markup=False, style="red")
+        console.print(what, markup=False)
+        console.print(f"  {failure.where} {printable(failure.who)}, tried {times}", markup=False)
+        console.print(f"  {printable(failure.error)}", markup=False, style="red")
 
 
 def config(
@@ -260,11 +262,12 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _cell(name: str, value: Any) -> str:
-    if value is None:
-        return "-"
-    text = str(value)
-    return text[:23].replace("T", " ").rstrip("Z") if name in TIMES else text
+def _cell(name: str, value: Any) -> Text:
+    """What came from Redis, as plain text: no markup, no control characters."""
+    from ..trade_events.describe import printable
+
+    text = "-" if value is None else printable(value)
+    return Text(text[:23].replace("T", " ").rstrip("Z") if name in TIMES else text)
 
 
 def _print_json(fields: dict[str, Any]) -> None:

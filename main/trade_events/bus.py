@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from types import TracebackType
@@ -17,24 +16,23 @@ from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig
 from ..utils.redis.errors import IllegalUse, RedisUnavailable
 from .checks import check_symbol, check_type
 from .consumer import DurableConsumer, Membership
-from .errors import InvalidTradeEvent, PublishRefused
+from .counts import Counts
+from .errors import InvalidTradeEvent
 from .events import TradeEvent
 from .failures import Failure, FailureLog
 from .kinds import TradeEventType
 from .listener import Listener
 from .names import ANOMALY, TradeNames
 from .operations import Operations, check_group, read_operations, write_operations
+from .publishing import Publisher
 from .queries import Queries, State, check_log_id
 from .rebuild import Rebuild, Rebuilt
 from .receipts import Receipt
-from .sender import Outgoing, Sender, Ticket
+from .sender import Sender
 from .subscriptions import Handler, Subscription
-from .wire import pack_event
 
 log: Final = structlog.get_logger("tickerbus.trade_events")
 
-SLICE: Final = 512  # `publish_many` packs this many while Redis works on those before
-AHEAD: Final = 8  # slices on their way
 CLOSE_WITHIN_S: Final = 2.0
 
 
@@ -62,14 +60,15 @@ class RedisEventBus:
             redis.ConnectionError: nobody answers there, or refuses us.
         """
         self.names = TradeNames(config.bus_prefix)
-        self.counters: Counter[str] = Counter()
-        self._config, self._publish_timeout_s = config, publish_timeout_s
+        self.counters = Counts()
+        self._config = config
         self._client = config.client()
         self._greet()
         self._queries = Queries(self._client, self.names, self.counters)
         self._failures = FailureLog(self._client, self.names, self.counters)
         self._listener = Listener(config, self.names, self._queries, self._failures, self.counters)
         self._sender = Sender(config, self.names, self.counters, spool_events)
+        self._publisher = Publisher(self._sender, publish_timeout_s)
         self._stopping = threading.Event()
         self._listening = threading.Lock()
         self._closed = False
@@ -112,7 +111,7 @@ class RedisEventBus:
         self._closed = True
         atexit.unregister(self.close)
         if left := self._sender.stop(CLOSE_WITHIN_S):
-            self.counters["abandoned"] += left
+            self.counters.add("abandoned", left)
             log.error("trade_events.abandoned", events=left, trouble=self._sender.trouble)
         if self._listening.acquire(timeout=CLOSE_WITHIN_S):
             self._listening.release()
@@ -132,14 +131,8 @@ class RedisEventBus:
             PublishRefused: Redis refuses it for a reason that waiting does not mend.
             IllegalUse: the bus is closed.
         """
-        packed = pack_event(_checked(event))
         self._must_be_open()
-        ticket = Ticket(1) if wait else None
-        if not self._sender.put((Outgoing(event.event_id, packed, ticket, 0),)):
-            return Receipt(event_id=event.event_id, status="dropped", reason=self._sender.trouble)
-        if ticket is None or not self._wait(ticket):
-            return self._spooled(event.event_id)
-        return _receipt(ticket.outcomes[0])
+        return self._publisher.publish(event, wait=wait)
 
     def publish_many(self, events: Iterable[TradeEvent]) -> list[Receipt]:
         """The same for many, in their order: packed, sent and confirmed side by side.
@@ -150,54 +143,8 @@ class RedisEventBus:
             PublishRefused: Redis refuses one of them; the others were published.
             IllegalUse: the bus is closed.
         """
-        sent: list[tuple[Ticket, list[str], int]] = []
-        batch: list[TradeEvent] = []
-        try:
-            for event in events:
-                batch.append(event)
-                if len(batch) == SLICE:
-                    self._put_slice(batch, sent)
-                    batch = []
-        finally:
-            if batch:
-                self._put_slice(batch, sent)
-        return [receipt for each in sent for receipt in self._receipts(*each)]
-
-    def _put_slice(
-        self, events: list[TradeEvent], sent: list[tuple[Ticket, list[str], int]]
-    ) -> None:
-        if len(sent) >= AHEAD:
-            self._wait(sent[-AHEAD][0])
-        ticket, ids = Ticket(len(events)), [event.event_id for event in events]
-        packed = [pack_event(_checked(event)) for event in events]
         self._must_be_open()
-        items = [
-            Outgoing(event_id, body, ticket, place)
-            for place, (event_id, body) in enumerate(zip(ids, packed, strict=True))
-        ]
-        sent.append((ticket, ids, self._sender.put(items)))
-
-    def _receipts(self, ticket: Ticket, ids: list[str], taken: int) -> Iterator[Receipt]:
-        self._wait(ticket)
-        for place, event_id in enumerate(ids):
-            outcome = ticket.outcomes[place]
-            if place >= taken:
-                yield Receipt(event_id=event_id, status="dropped", reason=self._sender.trouble)
-            elif outcome is None:
-                yield self._spooled(event_id)
-            else:
-                yield _receipt(outcome)
-
-    def _wait(self, ticket: Ticket) -> bool:
-        if self._sender.behind:
-            return ticket.wait(0)
-        if ticket.wait(self._publish_timeout_s):
-            return True
-        self._sender.behind = True
-        return False
-
-    def _spooled(self, event_id: str) -> Receipt:
-        return Receipt(event_id=event_id, status="spooled", reason=self._sender.trouble)
+        return self._publisher.publish_many(events)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Whether everything that was published before is confirmed within the time."""
@@ -405,16 +352,3 @@ class RedisEventBus:
     def _must_be_open(self) -> None:
         if self._closed:
             raise IllegalUse("this event bus is closed")
-
-
-def _checked(event: TradeEvent) -> TradeEvent:
-    if isinstance(event, TradeEvent):
-        return event
-    raise InvalidTradeEvent("event", f"must be a TradeEvent, not {type(event).__name__}")
-
-
-def _receipt(outcome: Receipt | PublishRefused | None) -> Receipt:
-    if isinstance(outcome, Receipt):
-        return outcome
-    assert outcome is not None, "every place of a settled ticket has its outcome"
-    raise outcome

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -19,6 +18,7 @@ import redis
 import structlog
 
 from ..utils.redis.config import CONNECTION_FAULTS, backoff_delays
+from .counts import Counts
 from .failures import FailureLog, describe_error
 from .names import TradeNames
 from .operations import Operations, add_group, read_operations
@@ -50,7 +50,7 @@ class DurableConsumer:
         self,
         client: redis.Redis,
         names: TradeNames,
-        counters: Counter[str],
+        counters: Counts,
         membership: Membership,
         handler: Handler,
         stopping: threading.Event,
@@ -139,7 +139,7 @@ class DurableConsumer:
             log_id = entry["message_id"]
             mine = entry["consumer"].decode() == self._consumer
             if not mine and not self._stopping.is_set():
-                self._counters["claimed"] += 1
+                self._counters.add("claimed")
                 self._take_over(log_id, entry["times_delivered"], idle_ms)
             elif mine and log_id not in self._done:
                 self._retries.setdefault(log_id, 0.0)
@@ -187,10 +187,10 @@ class DurableConsumer:
         try:
             self._handler(event)
         except Exception as error:  # the user's code: the other events go on
-            self._counters["consumer_failures"] += 1
+            self._counters.add("consumer_failures")
             self._note_failure(entry, error, deliveries)
             return
-        self._counters["consumed"] += 1
+        self._counters.add("consumed")
         self._done.add(log_id)
         if time.monotonic() >= self._ack_at:
             self._acknowledge()
@@ -234,11 +234,11 @@ class DurableConsumer:
                     self._trimmed = lost
 
     def _note_trimmed(self, count: int) -> None:
-        self._counters["trimmed_unread"] += count
+        self._counters.add("trimmed_unread", count)
         log.error("trade_events.trimmed_unread", group=self._group, events=count)
 
     def _note_loss(self, error: BaseException) -> None:
-        self._counters["consumer_reconnects"] += 1
+        self._counters.add("consumer_reconnects")
         log.warning("trade_events.consumer_lost", group=self._group, error=str(error))
 
     def _part(self) -> None:

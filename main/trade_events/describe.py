@@ -18,9 +18,13 @@ def describe_event(event: TradeEvent) -> str:
     """`14:30:05.123  XAUUSD   order.created   12345  order_type=BUY price=2000.5 volume=0.1`."""
     required = SHAPES[event.event_type].required
     first = next((name for name in required if name.endswith("_id")), "")
-    words = [_printable(event.data[first])] if first in event.data else []
-    words += [f"{name}={_printable(value)}" for name, value in event.data.items() if name != first]
-    words += [f"{name}={value}" for name, value in _origin(event) if value]
+    words = [printable(event.data[first])] if first in event.data else []
+    words += [
+        f"{printable(name)}={printable(value)}"
+        for name, value in event.data.items()
+        if name != first
+    ]
+    words += [f"{name}={printable(value)}" for name, value in _origin(event) if value]
     time = event.timestamp.rstrip("Z")[TIME].ljust(12)
     line = f"{time}  {event.symbol:<{SYMBOL_WIDTH}} {event.event_type.value:<{TYPE_WIDTH}} "
     return line + " ".join(words) + (f"  ANOMALY {event.anomaly}" if event.anomaly else "")
@@ -52,7 +56,7 @@ def _origin(event: TradeEvent) -> tuple[tuple[str, str | None], ...]:
     return ("source", event.source), ("correlation_id", event.correlation_id)
 
 
-def _printable(value: object) -> str:
-    """No control character reaches a terminal."""
+def printable(value: object) -> str:
+    """Text, or JSON; no control character reaches a terminal."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return "".join(letter if letter.isprintable() else "�" for letter in text)

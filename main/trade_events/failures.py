@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import redis
 
+from .counts import Counts
 from .events import TradeEvent
 from .library import FAIL, call
 from .names import TradeNames
@@ -36,14 +37,14 @@ class Failure:
 class FailureLog:
     """Any thread may call it."""
 
-    def __init__(self, client: redis.Redis, names: TradeNames, counters: Counter[str]) -> None:
+    def __init__(self, client: redis.Redis, names: TradeNames, counters: Counts) -> None:
         self._client, self._names, self._counters = client, names, counters
         self._lock = threading.Lock()
         self._waiting: deque[tuple[str | bytes, ...]] = deque(maxlen=WAITING)
 
     def keep_handlers(self, event: TradeEvent, handler: str, error: BaseException) -> None:
         """A pub/sub handler raised. Never raises itself."""
-        self._counters["handler_failures"] += 1
+        self._counters.add("handler_failures")
         entry = ("m", encode_body(event), "log_id", event.log_id or "", "where", "handler")
         more = ("who", handler, "error", describe_error(error), "deliveries", "1")
         with self._lock:
@@ -71,7 +72,7 @@ class FailureLog:
         entry = ("m", body, "log_id", log_id, "where", group, "who", consumer)
         more = ("error", error[:ERROR_CHARACTERS], "deliveries", str(deliveries))
         self._write("dead_letters", group, log_id, *entry, *more)
-        self._counters["dead_letters"] += 1
+        self._counters.add("dead_letters")
 
     def read(self, limit: int) -> list[Failure]:
         """The newest first.

@@ -234,15 +234,14 @@ local function publish_one(keys, prefix, event, batch)
       refusal = foreign_index(index_key(prefix, event), batch)
     end
     if refusal then
-      redis.call('DEL', seen)
-      tally.refused = (tally.refused or 0) + 1
-      return 'R' .. refusal
+      error({err = refusal})
     end
   end
   local body = event[BODY]
   if reason then
     local id = redis.call('XADD', keys[1], 'MAXLEN', '~', config.log_max_events, '*', 'm', body,
       'a', reason)
+    batch.logged = id
     redis.call('XADD', keys[2], 'MAXLEN', '~', config.anomalies_max_events, '*', 'm', body,
       'a', reason, 'log_id', id)
     tally.anomalies = (tally.anomalies or 0) + 1
@@ -252,6 +251,7 @@ local function publish_one(keys, prefix, event, batch)
     return 'A' .. id .. ' ' .. reason
   end
   local id = redis.call('XADD', keys[1], 'MAXLEN', '~', config.log_max_events, '*', 'm', body)
+  batch.logged = id
   if move then
     set_state(event, key, move, id)
     set_expiry(event[SUBJECT], key, move.status, id, config, move.is_new)
@@ -261,6 +261,23 @@ local function publish_one(keys, prefix, event, batch)
     string.sub(body, 1, -2) .. ',"log_id":"' .. id .. '"}')
   tally.published = (tally.published or 0) + 1
   return 'P' .. id
+end
+
+-- What goes wrong with one event is no other's concern.
+local function publish_safely(keys, prefix, event, batch)
+  batch.logged = nil
+  local done, outcome = pcall(publish_one, keys, prefix, event, batch)
+  if done then
+    return outcome
+  end
+  local reason = type(outcome) == 'table' and outcome.err or tostring(outcome)
+  if batch.logged then
+    reason = 'logged as ' .. batch.logged .. ', but its state was not moved: ' .. reason
+  else
+    redis.pcall('DEL', prefix .. 'trades:seen:' .. tostring(event[EVENT_ID]))
+  end
+  batch.tally.refused = (batch.tally.refused or 0) + 1
+  return 'R' .. reason
 end
 
 local KINDS = {'stream', 'stream', 'hash', 'hash', 'set'}
@@ -275,7 +292,7 @@ redis.register_function('tickerbus_trades_publish_1', function(keys, args)
   local batch = {config = read_config(keys[3]), tally = {}, symbols = {}, indexes = {}}
   local is_empty, outcomes = redis.call('EXISTS', keys[1]) == 0, {}
   for i, event in ipairs(cmsgpack.unpack(args[2])) do
-    outcomes[i] = publish_one(keys, args[1], event, batch)
+    outcomes[i] = publish_safely(keys, args[1], event, batch)
   end
   for name, count in pairs(batch.tally) do
     redis.call('HINCRBY', keys[4], name, count)

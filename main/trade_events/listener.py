@@ -13,7 +13,6 @@ import socket
 import ssl
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ import structlog
 
 from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig, Wire, backoff_delays, pack_command
 from ..utils.redis.errors import NotPermitted, RedisUnavailable
+from .counts import Counts
 from .events import TradeEvent
 from .failures import FailureLog, name_of
 from .names import TradeNames
@@ -45,7 +45,7 @@ class Listener:
         names: TradeNames,
         queries: Queries,
         failures: FailureLog,
-        counters: Counter[str],
+        counters: Counts,
     ) -> None:
         self._config, self._names, self._queries = config, names, queries
         self._failures, self._counters = failures, counters
@@ -127,7 +127,7 @@ class Listener:
                     raise
                 except FAULTS as error:
                     wait_s = next(delays)
-                    self._counters["listener_reconnects"] += 1
+                    self._counters.add("listener_reconnects")
                     log.warning("trade_events.listener_lost", error=str(error), wait_s=wait_s)
                     self._pause(wait_s)
                 else:
@@ -227,7 +227,7 @@ class Listener:
             event = decode_published(payload)
             place = parse_log_id(event.log_id or "")
         except ValueError as error:
-            self._counters["undecodable"] += 1
+            self._counters.add("undecodable")
             log.warning("trade_events.undecodable", error=str(error))
             return
         if place > self._position:  # it comes once for each channel and pattern that it is on
@@ -248,7 +248,7 @@ class Listener:
             log.error("trade_events.handler_failed", handler=name, error=repr(error))
             self._failures.keep_handlers(event, name, error)
         self._at = None
-        self._counters["delivered"] += 1
+        self._counters.add("delivered")
 
     # -- the log
 
@@ -286,7 +286,7 @@ class Listener:
             self._changed.notify_all()
 
     def _note_gap(self, cause: str) -> None:
-        self._counters["gaps"] += 1
+        self._counters.add("gaps")
         log.warning("trade_events.gap", cause=cause, after=log_id_text(self._position))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final, cast
@@ -12,6 +11,7 @@ import redis
 import structlog
 
 from .checks import check_id, check_symbol, check_timestamp
+from .counts import Counts
 from .errors import InvalidTradeEvent
 from .events import TradeEvent
 from .kinds import Subject
@@ -29,7 +29,7 @@ State = dict[str, Any]
 class Queries:
     """Any thread may call it. All of it raises redis.RedisError when Redis does not answer."""
 
-    def __init__(self, client: redis.Redis, names: TradeNames, counters: Counter[str]) -> None:
+    def __init__(self, client: redis.Redis, names: TradeNames, counters: Counts) -> None:
         self._client, self._names, self._counters = client, names, counters
 
     def state(self, subject: Subject, symbol: str, subject_id: object) -> State | None:
@@ -108,7 +108,7 @@ class Queries:
                 try:
                     event = decode_logged(log_id, fields)
                 except ValueError as error:  # somebody else's entry is no reason to stop here
-                    self._counters["undecodable"] += 1
+                    self._counters.add("undecodable")
                     log.warning("trade_events.undecodable", log_id=log_id, error=str(error))
                     continue
                 if symbol is None or event.symbol == symbol:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import structlog
 from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig, Wire, backoff_delays, pack_command
 from ..utils.redis.errors import RedisUnavailable
 from ..utils.tracebacks import plain_traceback
+from .counts import Counts
 from .errors import PublishRefused
 from .library import PUBLISH, is_missing, library_source
 from .names import TradeNames
@@ -89,7 +90,7 @@ class Sender:
     """`put` from any thread; the thread `trade-sender` does the rest."""
 
     def __init__(
-        self, config: RedisConfig, names: TradeNames, counters: Counter[str], capacity: int
+        self, config: RedisConfig, names: TradeNames, counters: Counts, capacity: int
     ) -> None:
         self.capacity = capacity
         self.trouble: str | None = None  # why Redis is not taking events, while it is not
@@ -97,7 +98,6 @@ class Sender:
         self._config, self._names, self._counters = config, names, counters
         self._queue: deque[Outgoing] = deque()
         self._changed = threading.Condition(threading.Lock())
-        self._in_flight = 0
         self._stopping = self._giving_up = False
         self._dropping = False
         self._wire: Wire | None = None
@@ -161,7 +161,7 @@ class Sender:
                 self._wake.wait(wait_s)
             except Exception:  # whatever it is, the events stay where they are
                 log.error("trade_events.sender_failed", traceback=plain_traceback())
-                self._counters["sender_failures"] += 1
+                self._counters.add("sender_failures")
                 self._drop_wire()
                 self._wake.wait(next(delays))
         self._drop_wire()
@@ -193,12 +193,15 @@ class Sender:
             if not on_their_way:
                 return
             reply = wire.receive()
+            batch = on_their_way.popleft()
             if is_missing(reply):
-                self._load(wire)
+                for _ in on_their_way:
+                    wire.receive()  # they lacked it too
                 on_their_way.clear()
-                continue
-            self._settle(on_their_way.popleft(), reply)
-            is_new = False
+                self._load(wire)
+            else:
+                self._settle(batch, reply)
+                is_new = False
 
     def _take(self, start: int) -> list[Outgoing]:
         """The next batch after `start` events. They stay in the queue until they are confirmed."""
@@ -232,9 +235,9 @@ class Sender:
 
     def _tell(self, item: Outgoing, outcome: Receipt | PublishRefused) -> None:
         if isinstance(outcome, Receipt):
-            self._counters[outcome.status] += 1
+            self._counters.add(outcome.status)
         else:
-            self._counters["refused"] += 1
+            self._counters.add("refused")
             log.error("trade_events.refused", reason=str(outcome))
         if item.ticket is not None:
             item.ticket.settle(item.place, outcome)
@@ -275,7 +278,7 @@ class Sender:
                 spooled=self.spooled,
             )
         self.trouble = str(error)
-        self._counters["send_failures"] += 1
+        self._counters.add("send_failures")
 
     def _note_recovery(self) -> None:
         self.behind = False
@@ -285,7 +288,7 @@ class Sender:
             log.info("trade_events.redis_back", spooled=self.spooled)
 
     def _note_dropped(self, count: int) -> None:
-        self._counters["dropped"] += count
+        self._counters.add("dropped", count)
         if not self._dropping:
             self._dropping = True
             log.error("trade_events.spool_full", capacity=self.capacity, trouble=self.trouble)

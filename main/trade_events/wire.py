@@ -20,6 +20,7 @@ from .events import TradeEvent, received
 from .kinds import FILL_TYPES, SHAPES, TradeEventType
 
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_FIRST: Final = {"order_id": 0, "position_id": 0, "status": 1}
 _LITERALS: Final = ("true", "false", "null")
 
 _to_json: Final = msgspec.json.Encoder(decimal_format="number").encode
@@ -165,9 +166,10 @@ def _looks_like_json(text: str) -> bool:
 
 
 def hash_to_state(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """An order or position as `HGETALL` gives it, typed."""
-    named = ((name.decode(), text.decode(errors="replace")) for name, text in fields.items())
-    return {name: text_to_value(name, text) for name, text in named}
+    """An order or position as `HGETALL` gives it, typed; its id and status first."""
+    named = {name.decode(): text.decode(errors="replace") for name, text in fields.items()}
+    order = sorted(named, key=lambda name: _FIRST.get(name, len(_FIRST)))
+    return {name: text_to_value(name, named[name]) for name in order}
 
 
 def decode_published(payload: bytes) -> TradeEvent:

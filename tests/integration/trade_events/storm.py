@@ -135,15 +135,18 @@ class Outcome:
 class Storm:
     """All of it. `run` once."""
 
-    def __init__(self, *, publishers: int, readers: int, seconds: float, restarts: int) -> None:
-        self._publishers, self._readers = publishers, readers
+    def __init__(
+        self, *, publishers: int, readers: int, listeners: int, seconds: float, restarts: int
+    ) -> None:
+        self._publishers, self._readers, self._listeners = publishers, readers, listeners
         self._seconds, self._restarts = seconds, restarts
         self._stop = SPAWN.Event()
         self._exits = ExitStack()
 
     def run(self) -> Outcome:
         with self._exits:
-            server = EmbeddedValkey(None, "--appendonly", "yes")
+            # `always`: what Redis has confirmed is on disk, also if it is killed the next moment.
+            server = EmbeddedValkey(None, "--appendonly", "yes", "--appendfsync", "always")
             server.start()
             self._exits.callback(server.stop)
             bus = self._exits.enter_context(RedisEventBus(_config(server.port)))
@@ -151,7 +154,7 @@ class Storm:
             return self._run(server, bus)
 
     def _run(self, server: EmbeddedValkey, bus: RedisEventBus) -> Outcome:
-        ears = [self._start(listen, server.port, self._stop) for _ in range(2)]
+        ears = [self._start(listen, server.port, self._stop) for _ in range(self._listeners)]
         for ear in ears:
             assert ear.recv() == "ready"
         groups = [f"g{number // GROUP_SIZE}" for number in range(self._readers)]
@@ -254,6 +257,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--publishers", type=int, default=16)
     parser.add_argument("--readers", type=int, default=16)
+    parser.add_argument("--listeners", type=int, default=2)
     parser.add_argument("--restarts", type=int, default=2)
     given = vars(parser.parse_args())
     configure_logs(level="error")

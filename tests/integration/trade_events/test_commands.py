@@ -105,6 +105,16 @@ def test_orders_positions_and_replay_show_what_there_is(here: RedisEventBus, typ
     assert (last["event_type"], last["data"]["position_id"]) == ("position.opened", "p1")
 
 
+def test_hostile_text_reaches_no_terminal(here: RedisEventBus, types: Types) -> None:
+    hostile = "[red]x[/red]\x1b[2Jy"
+    here.publish(TradeEvent.create_order_created("AAPL", "1", hostile, 1, 1, **{"a\x1bb": 1}))
+    here._failures.keep_handlers(next(here.replay("AAPL")), hostile, RuntimeError(hostile))
+    for line in ("orders", "orders --all", "replay", "failed"):
+        shown = types(line).stdout
+        assert "\x1b" not in shown
+        assert "[red]x[/red]" in shown, "and no markup is obeyed"
+
+
 def test_failed_shows_what_failed_and_why(here: RedisEventBus, types: Types) -> None:
     assert types("failed").stdout == "nothing failed\n"
     event = TradeEvent.create_signal_validated("AAPL", "s1")

@@ -222,7 +222,7 @@ def test_events_that_were_trimmed_unread_are_told(
 def test_a_redis_that_restarts_loses_and_doubles_nothing(
     buses: Buses, in_thread: InThread, heard: Heard
 ) -> None:
-    server = start_server("valkey", "--appendonly", "yes")
+    server = start_server("valkey", "--appendonly", "yes", "--appendfsync", "always")
     config = RedisConfig(host="127.0.0.1", port=server.port, timeout_s=0.6)
     bus, consumer = buses(config), buses(config)
     in_thread(consumer.consume, "g", "c", heard, start="oldest", batch=16)

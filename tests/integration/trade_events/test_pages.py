@@ -30,14 +30,16 @@ def test_every_python_block_runs_after_the_one_before(
     monkeypatch.setenv("REDIS_PORT", str(config.port))
     names: dict[str, Any] = {}
     assert len(PYTHON) >= 5
-    for code in PYTHON:
-        exec(compile(code.replace("tickerbus.", "main."), "trade-events.md", "exec"), names)
-    bus: RedisEventBus = names["event_bus"]
+    try:
+        for code in PYTHON:
+            exec(compile(code.replace("tickerbus.", "main."), "trade-events.md", "exec"), names)
+    finally:
+        bus: RedisEventBus = names["event_bus"]
+        bus.close()
     printed = capsys.readouterr().out
     for promised in re.findall(r"print\(.*\)  # (.+)", PAGE):
         assert promised.partition("…")[0] in printed, promised
     assert printed.splitlines()[-1] == "True", "rebuilt and equal"
-    bus.close()
 
 
 def test_the_pages_table_of_moves_is_the_tested_one() -> None:

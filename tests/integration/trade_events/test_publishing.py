@@ -45,7 +45,7 @@ def logged(bus: RedisEventBus) -> list[str]:
 @pytest.fixture(params=["valkey", "redis-server"])
 def own_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedValkey]:
     """A server that the test may kill and freeze; what it was told survives that."""
-    server = start_server(request.param, "--appendonly", "yes")
+    server = start_server(request.param, "--appendonly", "yes", "--appendfsync", "always")
     yield server
     server.stop()
 
@@ -101,6 +101,30 @@ def test_a_server_that_lost_its_functions_gets_them_from_whoever_publishes_first
     bus._client.flushall()
     assert bus.publish(created(2)).status == "published"
     assert bus.rebuild().is_equal
+
+
+def test_functions_that_vanish_under_full_load_are_loaded_again(bus: RedisEventBus) -> None:
+    events = [created(number) for number in range(20_000)]
+    flushed = threading.Thread(target=lambda: [bus._client.function_flush() for _ in range(5)])
+    flushed.start()
+    receipts = bus.publish_many(events)
+    flushed.join()
+    assert bus.flush(20)
+    assert {each.status for each in receipts} <= {"published", "spooled"}
+    assert sorted(map(int, logged(bus))) == list(range(20_000))
+
+
+def test_what_the_server_cannot_do_with_one_event_is_no_others_concern(
+    bus: RedisEventBus,
+) -> None:
+    bus._client.set("orders:open:MSFT", "somebody else's")
+    other = TradeEvent.create_order_created("MSFT", "1", "BUY", 1, 1)
+    with pytest.raises(PublishRefused, match="orders:open:MSFT holds a string"):
+        bus.publish_many([created(1), other, created(2)])
+    assert logged(bus) == ["1", "2"]
+    assert bus.get_order("MSFT", "1") is None
+    assert bus._client.keys(f"trades:seen:{other.event_id}") == []
+    assert bus.server_counters()["refused"] == 1
 
 
 def test_every_function_can_be_the_first(bus: RedisEventBus) -> None:
