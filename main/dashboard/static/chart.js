@@ -92,6 +92,12 @@ function drawShape(ctx, x, y, r, event, side) {
   ctx.restore();
 }
 
+// None so near the edge that half of it would be cut off.
+function timeLabel(u, seconds) {
+  const [begin, end] = shownRange();
+  return u.valToPos(seconds, 'x') < 24 ? '' : utc(seconds, end - begin < 900);
+}
+
 const pad = (value) => String(value).padStart(2, '0');
 const utc = (seconds, withSeconds) => {
   const at = new Date(seconds * 1000);
@@ -130,7 +136,7 @@ function options(width) {
     legend: {live: true},
     scales: {x: {time: true, range: () => shownRange()}, y: {range: priceRange}},
     axes: [
-      {...axis, space: 70, size: 34, values: (u, at) => at.map((s) => utc(s, shownRange()[1] - shownRange()[0] < 900))},
+      {...axis, space: 70, size: 34, values: (u, at) => at.map((s) => timeLabel(u, s))},
       {...axis, side: 1, size: 66, values: (u, at) => at.map((p) => p.toLocaleString('en', {minimumFractionDigits: digits(), maximumFractionDigits: digits()}))},
     ],
     series: [
