@@ -189,15 +189,10 @@ class Ladder(OrderFates):
     def _entries(self, now: float) -> Iterator[Place]:
         if self.entry_gate is not Gate.OPEN or not self.market_open:
             return
-        for want in self.wanted_entries():
-            active = self.book.active("entry")  # one that is being cancelled may still fill
-            if len(active) >= self.terms.working_entries:
-                return
-            room = self._scene.entry_room(self.session_entered) - self.book.pending_entries
-            qty = min(want.qty, room)
-            busy = any(order.name.component == want.component for order in active)
-            if qty > 0 and not busy and self.holds.open(("entry", want.component), now):
-                yield self._place("entry", Wanted(want.component, qty, want.price))
+        room = self._scene.entry_room(self.session_entered)
+        for want in self._scene.missing_entries(self.wanted_entries(), room):
+            if self.holds.open(("entry", want.component), now):
+                yield self._place("entry", want)
 
     def _place(self, kind: OrderKind, want: Wanted) -> Place:
         enters, is_long = kind == "entry", self.terms.side is Side.LONG

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -61,20 +62,32 @@ class Scene:
         return found
 
     def unwanted_entries(self, wanted: Sequence[Wanted], room: Decimal) -> list[OwnOrder]:
-        """Working entries that are not of `wanted`, or too large for what has come to be owned."""
-        wishes = {each.component: each for each in wanted}
+        """Working entries that are not of `wanted`, or too much for what has come to be owned."""
+        left = {(each.component, each.price): each.qty for each in wanted}
         unwanted = []
         for order in self.book.active("entry"):
-            wish = wishes.pop(order.name.component, None)
-            if (
-                wish is None
-                or order.limit_price != wish.price
-                or order.pending > min(wish.qty, room)
-            ):
+            key = (order.name.component, order.limit_price)
+            if order.pending > min(left.get(key, ZERO), room):
                 unwanted.append(order)
             else:
+                left[key] -= order.pending
                 room -= order.pending
         return unwanted
+
+    def missing_entries(self, wanted: Sequence[Wanted], room: Decimal) -> Iterator[Wanted]:
+        """What of `wanted` does not work yet. A rung that was left in parts is topped up."""
+        working: defaultdict[int, Decimal] = defaultdict(Decimal)
+        for order in self.book.active("entry"):
+            working[order.name.component] += order.pending  # also while it is being cancelled
+            room -= order.pending
+        for want in wanted:
+            is_new = want.component not in working
+            if is_new and len(working) >= self.terms.working_entries:
+                return
+            qty = min(want.qty - working[want.component], room)
+            if want.price is not None and qty * want.price >= self.terms.least_cost:
+                room -= qty
+                yield Wanted(want.component, qty, want.price)
 
     def exits(self) -> Iterator[Wanted]:
         """A profit order for each portion that is held and not offered, slice by slice."""

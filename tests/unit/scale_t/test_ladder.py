@@ -331,3 +331,14 @@ def test_foreign_orders_change_nothing() -> None:
         data = foreign | {"id": f"f-{name}", "client_order_id": name, "filled_qty": "10"}
         assert trade.ladder.see_order_data(data, trade.now) is None
     assert trade.ladder.position == 0
+
+
+def test_a_rung_that_was_left_in_parts_is_topped_up() -> None:
+    """Nine were sold, and then one: nine are entered again at once, and then one more."""
+    trade = Trade(max_position=10)
+    trade.run()
+    trade.fill(f"{ENTRY}0:1")
+    trade.fill(f"{PROFIT}0:1", 9)
+    assert trade.entries() == [(9, "100.00")]
+    trade.fill(f"{PROFIT}0:1", 1)
+    assert trade.entries() == [(9, "100.00"), (1, "100.00")]

@@ -222,8 +222,10 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
         wanted = {want.price: want.qty for want in self.ladder.wanted_entries()}
         working = self.venue.open_orders("entry")
         for order in working:
-            assert 0 < order.open <= wanted.pop(order.place.limit_price)
-        if wanted:  # only when there is no room: a rung took more than its size
+            assert order.place.limit_price in wanted
+            wanted[order.place.limit_price] -= order.open
+        assert all(left >= 0 for left in wanted.values())
+        if any(wanted.values()):  # only when there is no room: a rung took more than its size
             total = self.ladder.position + sum(order.open for order in working)
             assert total == self.maximum
 

@@ -157,7 +157,7 @@ def test_a_plan_shows_each_rung_with_its_exits() -> None:
     first, second = lines_of(terms, Decimal(100))
     assert (first.size, first.entry, first.exits) == (
         "20",
-        "100",
+        "100.00",
         (("10", "100.20"), ("10", "100.15")),
     )
     assert (second.cost, second.profit) == ("2,999.50", "2.00")
