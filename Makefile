@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check faults chaos bridge-kills bench-smoke redis-server promtool chromium requirements picture screenshot clean
+.PHONY: help demo test check faults chaos scale-proof bridge-kills bench-smoke redis-server promtool chromium requirements picture screenshot clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ bridge-kills: $(VENV)/.dev  ## kill the events bridge 20 times during 10,000 ord
 
 events-storm: $(VENV)/.dev  ## 16 publishers and 16 readers of trade events for 60 s, Redis killed twice
 	$(BIN)/python -m tests.integration.trade_events.storm $(ARGS)
+
+scale-proof: $(VENV)/.dev  ## scale_t for ten simulated minutes, undisturbed and then killed, split, halted: some 8 minutes
+	$(BIN)/python -m pytest -s tests/integration/scale_t/proof_long.py
 
 bench: $(VENV)/.bench  ## rates, latency and all that was promised, beside peers and limits, in under 10 minutes
 	$(BIN)/python -m bench $(ARGS)

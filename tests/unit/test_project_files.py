@@ -190,6 +190,12 @@ def test_the_readme_names_every_command() -> None:
     assert "`scale-t run " in table
 
 
+def test_every_page_can_be_found_from_the_readme() -> None:
+    linked = re.findall(r"\]\(([^)#]+\.md)\)", (ROOT / "README.md").read_text("utf-8"))
+    pages = {str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")}
+    assert pages - set(linked) == set(), "add it under Documentation"
+
+
 def test_the_pages_tell_only_of_targets_that_make_has() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
     for page in PAGES:

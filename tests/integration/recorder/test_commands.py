@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,8 +15,10 @@ from main.utils.redis.config import RedisConfig
 from main.utils.redis.constants import CHANNELS
 from main.utils.redis.messages import now_rfc3339
 from main.utils.redis.publisher import RedisPublisher
+from tests.integration.examples.processes import REPOSITORY
 from tests.integration.recorder.conftest import Programs
 from tests.integration.utils.redis.conftest import order, price
+from tests.unit.recorder.rows import part
 
 pytestmark = pytest.mark.integration
 
@@ -82,3 +85,19 @@ def test_what_is_missing_in_the_middle_is_said(
     said, *words = sorted(shown.lines)
     assert said == "-- 5 messages that no journal keeps any more"
     assert [line.split()[2] for line in words] == ["order", "price", "price"]
+
+
+def test_the_pages_program_makes_minutes_of_a_day_that_is_still_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it stands in docs/recorder.md."""
+    page = (REPOSITORY / "docs" / "recorder.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    day = tmp_path / "recordings" / "2026-11-21.parquet"
+    day.mkdir(parents=True)
+    for number, seqs in enumerate(([1, 2], [3]), start=1):
+        part(day, number, *seqs)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "recorder.md", "exec"), {})
+    (minute,) = capsys.readouterr().out.splitlines()[-1:]
+    assert minute.split()[-5:] == ["AAPL", "0.01", "0.03", "0.01", "0.03"]
