@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -18,8 +18,11 @@ from .config import pack_argument
 from .constants import BusNames
 from .messages import BarMessage, BarsGap, BusMessage, OrderMessage, QuoteMessage, QuotesGap
 
-FUNCTION: Final = "tickerbus_publish_1"
+FUNCTION: Final = "tickerbus_publish_2"
+# A journal drops whole nodes of some 15 entries at a time, so asking for it more often is in vain.
+TRIM_EVERY: Final = 16
 
+_encode_entries: Final = msgspec.msgpack.Encoder().encode
 
 # What no journal keeps: it goes to the quotes and bars channels, and last in a batch.
 _UNLOGGED: Final = frozenset({QuoteMessage, BarMessage, QuotesGap, BarsGap})
@@ -51,9 +54,9 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class _Route:
-    """A symbol's names, as RESP arguments."""
+    """A symbol's names: the channel, and the journals' keys as RESP arguments."""
 
-    channel: bytes
+    channel: str
     log: bytes
     order_log: bytes
 
@@ -67,9 +70,9 @@ class Packer:
         self._channel_seqs: defaultdict[str, int] = defaultdict(int)
         self._names = names
         self._batches = 0
-        self._id_head = b"%d-" % epoch
-        self._numbering = b',"epoch":%d,"seq":' % epoch
-        self._encode = msgspec.json.Encoder().encode
+        self._id_head = f"{epoch}-"
+        self._numbering = f',"epoch":{epoch},"seq":'
+        self._encode_lines = msgspec.json.Encoder().encode_lines
         self._routes: dict[str, _Route] = {}
         self.tickers: int | None = None  # that prices are published of; None: every symbol
         self._fixed_keys = pack_argument(names.BROKER_EPOCH) + pack_argument(names.BROKER_BATCH)
@@ -88,94 +91,97 @@ class Packer:
         for message in messages:
             if message.symbol not in self._routes:
                 self._route(message.symbol)
-        orders: list[bytes] = []
-        journalled: list[bytes] = []
-        unlogged: list[bytes] = []
-        order_keys: list[bytes] = []
-        order_entries: list[bytes] = []
-        keys: list[bytes] = []
-        # An order that waits in this batch overtakes its prices, so it has to be numbered first.
-        for message in messages:
-            if type(message) is OrderMessage:
-                route = self._routes[message.symbol]
-                entry = self._pack_entry(message, route)
-                orders.append(entry)
-                order_keys.append(route.log + route.order_log)
-                order_entries.append(route.order_log + entry[len(route.channel) :])
-        for message in messages:
-            kind = type(message)
-            if kind in _UNLOGGED:
-                unlogged.append(self._pack_unlogged(message))
-            elif kind is not OrderMessage:
-                route = self._routes[message.symbol]
-                journalled.append(self._pack_entry(message, route))
-                keys.append(route.log)
-        call = self._pack_call(order_keys + keys, orders, journalled, unlogged)
-        return Batch(packed=call, messages=len(messages), orders=tuple(order_entries))
-
-    def _pack_entry(self, message: BusMessage, route: _Route) -> bytes:
-        symbol = message.symbol
-        self.seqs[symbol] = seq = self.seqs[symbol] + 1
-        number, body = b"%d" % seq, self._encode(message)
-        # Channel, id and body in one step: the hot path. The body gets its number before its brace.
-        return b"%b$%d\r\n%b%b\r\n$%d\r\n%b%b%b}\r\n" % (
-            route.channel,
-            len(self._id_head) + len(number),
-            self._id_head,
-            number,
-            len(body) + len(self._numbering) + len(number),
-            body[:-1],
-            self._numbering,
-            number,
+        kinds = set(map(type, messages))
+        orders = [m for m in messages if type(m) is OrderMessage] if OrderMessage in kinds else []
+        unlogged: list[BusMessage] = []
+        if orders or kinds & _UNLOGGED:
+            unlogged = [m for m in messages if type(m) in _UNLOGGED]
+            others = [m for m in messages if type(m) not in _UNLOGGED | {OrderMessage}]
+            messages = [*orders, *others]  # an order that waits overtakes its ticker's prices
+        symbols = [message.symbol for message in messages]
+        ids, bodies, bounds = self._number(symbols, messages)
+        # Those with orders are at the head of the tickers, as their orders are of the messages.
+        tickers = list(dict.fromkeys(symbols))
+        places = {symbol: place for place, symbol in enumerate(tickers, 1)}
+        routes = [self._routes[symbol] for symbol in tickers]
+        entries = (
+            [route.channel for route in routes],
+            [places[symbol] for symbol in symbols],
+            ids,
+            bodies,
+            bounds,
+            self._number_unlogged(unlogged),
+        )
+        keys = [route.log for route in routes]
+        keys += [route.order_log for route in routes[: len({order.symbol for order in orders})]]
+        return Batch(
+            packed=self._pack_call(keys, len(orders), entries),
+            messages=len(messages) + len(unlogged),
+            orders=tuple(
+                self._routes[order.symbol].order_log + pack_argument(entry_id) + pack_argument(body)
+                for order, entry_id, body in zip(orders, ids, bodies, strict=False)
+            ),
         )
 
-    def _pack_unlogged(self, message: BusMessage) -> bytes:
-        names = self._names
-        channel = (
-            names.get_quotes_channel(message.symbol)
-            if isinstance(message, QuoteMessage | QuotesGap)
-            else names.get_bars_channel(message.symbol)
-        )
-        self._channel_seqs[channel] = seq = self._channel_seqs[channel] + 1
-        body = b'%b,"epoch":%d,"seq":%d}' % (self._encode(message)[:-1], self.epoch, seq)
-        return pack_argument(channel) + pack_argument(body)
+    def _number(
+        self, symbols: Sequence[str], messages: Sequence[BusMessage]
+    ) -> tuple[list[str], list[str], list[int | bool]]:
+        """Of each message its id, its body with the number in it, and the bound of its journal if
+        that is to be trimmed now. The hot path: all are encoded in one step."""
+        ids: list[str] = []
+        bodies: list[str] = []
+        bounds: list[int | bool] = []
+        seqs, bound, id_head, numbering = (
+            self.seqs, self.journal_bound, self._id_head, self._numbering
+        )  # fmt: skip
+        # Without the last, empty line. JSON has no line break in it, and ends with its brace.
+        lines = self._encode_lines(messages).decode().split("\n")[:-1]
+        for symbol, line in zip(symbols, lines, strict=True):
+            seqs[symbol] = seq = seqs[symbol] + 1
+            number = str(seq)
+            ids.append(id_head + number)
+            bodies.append(f"{line[:-1]}{numbering}{number}}}")
+            bounds.append(seq % TRIM_EVERY == 0 and bound)
+        return ids, bodies, bounds
 
-    def _pack_call(
-        self,
-        keys: list[bytes],
-        orders: list[bytes],
-        journalled: list[bytes],
-        unlogged: list[bytes],
-    ) -> bytes:
+    def _number_unlogged(self, messages: Sequence[BusMessage]) -> list[str]:
+        """Channels and bodies in turns."""
+        found: list[str] = []
+        lines = self._encode_lines(messages).decode().split("\n")[:-1]
+        for message, line in zip(messages, lines, strict=True):
+            channel = (
+                self._names.get_quotes_channel(message.symbol)
+                if isinstance(message, QuoteMessage | QuotesGap)
+                else self._names.get_bars_channel(message.symbol)
+            )
+            self._channel_seqs[channel] = seq = self._channel_seqs[channel] + 1
+            found += (channel, f"{line[:-1]}{self._numbering}{seq}}}")
+        return found
+
+    def _pack_call(self, keys: list[bytes], orders: int, entries: tuple[list[Any], ...]) -> bytes:
         self._batches += 1
-        settings = (
+        number_of_keys = 2 + len(keys)
+        arguments: tuple[int | bytes, ...] = (
             self.epoch,
             self._batches,
-            self.journal_bound,
             self.bounds.order_days * 86_400,
-            len(orders),
-            len(journalled),
+            orders,
+            _encode_entries(entries),
         )
-        number_of_keys = 2 + len(orders) + len(keys)
-        entries = len(orders) + len(journalled)
-        arguments = 3 + number_of_keys + len(settings) + 3 * entries + 2 * len(unlogged)
         return b"".join(
             (
-                b"*%d\r\n" % arguments,
+                b"*%d\r\n" % (3 + number_of_keys + len(arguments)),
                 pack_argument("FCALL") + pack_argument(FUNCTION) + pack_argument(number_of_keys),
                 self._fixed_keys,
                 *keys,
-                *map(pack_argument, settings),
-                *orders,
-                *journalled,
-                *unlogged,
+                *map(pack_argument, arguments),
             )
         )
 
     def _route(self, symbol: str) -> None:
         names = self._names
         self._routes[symbol] = _Route(
-            channel=pack_argument(names.get_ticker_channel(symbol)),
+            channel=names.get_ticker_channel(symbol),
             log=pack_argument(names.ticker_log(symbol)),
             order_log=pack_argument(names.order_log(symbol)),
         )
