@@ -39,10 +39,9 @@ class LastPriceRule:
         self._judged: dict[tuple[str, tuple[str, ...]], tuple[bool, bool]] = {}
 
     def __call__(self, conditions: tuple[str, ...], tape: str, unix_s: float) -> bool:
-        key = (tape, conditions)
-        verdict = self._judged.get(key)
+        verdict = self._judged.get((tape, conditions))
         if verdict is None:
-            verdict = self._judged[key] = _judge(conditions, tape)
+            verdict = self._judged[tape, conditions] = _judge(conditions, tape)
         eligible, extended = verdict
         return eligible and not (extended and self._is_regular(unix_s))
 

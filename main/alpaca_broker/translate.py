@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from ..utils.redis.constants import route_order_symbol
@@ -48,6 +49,19 @@ from .sale_conditions import LastPriceRule
 _HALTS = frozenset({"H", "P", "2"})
 _RESUMES = frozenset({"T", "3"})
 _INTERVALS = {MinuteBar: "minute", UpdatedBar: "updated", DailyBar: "day"}
+
+# To call the class takes three times as long as to copy a message with other values: Python 3.11
+# calls what has a metaclass of its own the long way.
+_another_price = msgspec.structs.replace
+_BLANK = PriceMessage(
+    symbol="",
+    timestamp="",
+    price=0.0,
+    volume=0,
+    feed="",
+    last_eligible=False,
+    backfilled=False,
+)
 
 
 class MarketTranslator:
@@ -105,7 +119,8 @@ class MarketTranslator:
         seconds, nanoseconds = self._last_moment = moment(trade.t)
         conditions, tape = trade.c, trade.z
         eligible = not conditions or self._may_set_last(conditions, tape or "", seconds)
-        return PriceMessage(
+        return _another_price(
+            _BLANK,
             symbol=trade.S,
             timestamp=moment_text(seconds, nanoseconds),
             price=price,

@@ -112,7 +112,9 @@ def test_the_call_counts_its_keys_and_messages_right(batch: list[BusMessage]) ->
     assert len(call) == 3 + len(keys) + 5
     assert keys[:2] == [b"BROKER_EPOCH", b"BROKER_BATCH"]
     orders, found = int(call[-2]), entries(packed.packed)
-    assert orders == len(packed.orders) == sum(isinstance(message, OrderMessage) for message in batch)
+    assert (
+        orders == len(packed.orders) == sum(isinstance(message, OrderMessage) for message in batch)
+    )
     logs = keys[2 : 2 + len(found.channels)]
     assert all(log.startswith(b"TICKER_LOG_") for log in logs)
     with_orders = len(set(found.places[:orders]))
