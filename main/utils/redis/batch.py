@@ -128,20 +128,19 @@ class Packer:
     ) -> tuple[list[str], list[str], list[int | bool]]:
         """Of each message its id, its body with the number in it, and the bound of its journal if
         that is to be trimmed now. The hot path: all are encoded in one step."""
+        seqs, id_head, numbering = self.seqs, self._id_head, self._numbering
         ids: list[str] = []
         bodies: list[str] = []
-        bounds: list[int | bool] = []
-        seqs, bound, id_head, numbering = (
-            self.seqs, self.journal_bound, self._id_head, self._numbering
-        )  # fmt: skip
+        bounds: list[int | bool] = [False] * len(messages)
         # Without the last, empty line. JSON has no line break in it, and ends with its brace.
         lines = self._encode_lines(messages).decode().split("\n")[:-1]
         for symbol, line in zip(symbols, lines, strict=True):
             seqs[symbol] = seq = seqs[symbol] + 1
+            if seq % TRIM_EVERY == 0:
+                bounds[len(ids)] = self.journal_bound
             number = str(seq)
             ids.append(id_head + number)
             bodies.append(f"{line[:-1]}{numbering}{number}}}")
-            bounds.append(seq % TRIM_EVERY == 0 and bound)
         return ids, bodies, bounds
 
     def _number_unlogged(self, messages: Sequence[BusMessage]) -> list[str]:
@@ -161,20 +160,18 @@ class Packer:
     def _pack_call(self, keys: list[bytes], orders: int, entries: tuple[list[Any], ...]) -> bytes:
         self._batches += 1
         number_of_keys = 2 + len(keys)
-        arguments: tuple[int | bytes, ...] = (
-            self.epoch,
-            self._batches,
-            self.bounds.order_days * 86_400,
-            orders,
-            _encode_entries(entries),
-        )
+        settings = (self.epoch, self._batches, self.bounds.order_days * 86_400, orders)
+        packed_entries = _encode_entries(entries)
         return b"".join(
             (
-                b"*%d\r\n" % (3 + number_of_keys + len(arguments)),
+                b"*%d\r\n" % (3 + number_of_keys + len(settings) + 1),
                 pack_argument("FCALL") + pack_argument(FUNCTION) + pack_argument(number_of_keys),
                 self._fixed_keys,
                 *keys,
-                *map(pack_argument, arguments),
+                *map(pack_argument, settings),
+                b"$%d\r\n" % len(packed_entries),  # as `pack_argument`, without another copy
+                packed_entries,
+                b"\r\n",
             )
         )
 

@@ -176,6 +176,7 @@ def test_a_trade_of_another_exchange_with_the_same_id_is_another_trade() -> None
     desk = Desk()
     frame_of_two = Frame("iex", packed(trade(i=1, x="V"), trade(i=1, x="D")), NOON_NS)
     assert kinds(desk.take(frame_of_two)) == [1, 1]
+    assert desk.take(frame_of_two) == [], "both are known now"
 
 
 def test_a_refill_repeats_nothing_that_was_published_though_the_journal_has_forgotten() -> None:
