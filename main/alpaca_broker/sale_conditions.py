@@ -32,13 +32,14 @@ def in_regular_hours(unix_s: float) -> bool:
 
 
 class LastPriceRule:
-    """`rule(conditions, tape, unix_s)`; remembers each combination that it has judged."""
+    """Remembers each combination that it has judged."""
 
     def __init__(self, is_regular: Callable[[float], bool] = in_regular_hours) -> None:
         self._is_regular = is_regular
         self._judged: dict[tuple[str, tuple[str, ...]], tuple[bool, bool]] = {}
 
-    def __call__(self, conditions: tuple[str, ...], tape: str, unix_s: float) -> bool:
+    def allows(self, conditions: tuple[str, ...], tape: str, unix_s: float) -> bool:
+        """Whether a trade with these sale conditions, at this time, may set the last price."""
         verdict = self._judged.get((tape, conditions))
         if verdict is None:
             verdict = self._judged[tape, conditions] = _judge(conditions, tape)

@@ -74,7 +74,7 @@ class MarketTranslator:
         self._behind_ns: dict[str, int] = {}  # by feed: our clock less the last trade's time
         self.halted: set[str] = set()
         self.arrived: defaultdict[str, int] = defaultdict(int)  # by ticker: messages of the stream
-        self._may_set_last = last_price_rule or LastPriceRule()
+        self._may_set_last = (last_price_rule or LastPriceRule()).allows
 
     @property
     def last_trade_ns(self) -> int:
@@ -113,11 +113,10 @@ class MarketTranslator:
         Raises:
             ValueError: a price, size or timestamp that no trade can have.
         """
-        price, volume = trade.p, trade.s
+        price, volume, conditions, tape = trade.p, trade.s, trade.c, trade.z
         if not (0 < price < math.inf and 0 <= volume < math.inf):
             raise ValueError("a price or volume that no trade can have")
         seconds, nanoseconds = self._last_moment = moment(trade.t)
-        conditions, tape = trade.c, trade.z
         eligible = not conditions or self._may_set_last(conditions, tape or "", seconds)
         return _another_price(
             _BLANK,
@@ -141,14 +140,14 @@ class MarketTranslator:
             decoded = list(decoded)
             # Whoever trades is not halted: the resume may have been lost.
             self.halted.difference_update(m.S for m in decoded if type(m) is Trade)
-        arrived = self.arrived
+        arrived, price, add = self.arrived, self.price, messages.append
         for message in decoded:
             arrived[message.S] += 1
             try:
                 if type(message) is Trade:
-                    messages.append(self.price(message, feed))
+                    add(price(message, feed))
                 else:
-                    messages.append(_TRANSLATE[type(message)](message, feed))
+                    add(_TRANSLATE[type(message)](message, feed))
                     if type(message) is TradingStatus:
                         self._note_halt(message)
             except ValueError:

@@ -52,13 +52,17 @@ class Batch:
     orders: tuple[bytes, ...] = ()  # their journal's key, id and body, packed
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Route:
-    """A symbol's names: the channel, and the journals' keys as RESP arguments."""
+class _Ticker:
+    """A symbol's names and numbers, looked up once for each message."""
 
-    channel: str
-    log: bytes
-    order_log: bytes
+    __slots__ = ("batch", "channel", "log", "order_log", "place", "seq")
+
+    def __init__(self, names: BusNames, symbol: str) -> None:
+        self.channel = names.get_ticker_channel(symbol)
+        self.log = pack_argument(names.ticker_log(symbol))
+        self.order_log = pack_argument(names.order_log(symbol))
+        self.seq = 0  # the last that was given
+        self.batch = self.place = 0  # the last batch that it is in, and its place there
 
 
 class Packer:
@@ -66,21 +70,25 @@ class Packer:
 
     def __init__(self, names: BusNames, epoch: int, bounds: JournalBounds) -> None:
         self.epoch, self.bounds = epoch, bounds
-        self.seqs: defaultdict[str, int] = defaultdict(int)
+        self._known: dict[str, _Ticker] = {}
         self._channel_seqs: defaultdict[str, int] = defaultdict(int)
         self._names = names
         self._batches = 0
         self._id_head = f"{epoch}-"
         self._numbering = f',"epoch":{epoch},"seq":'
         self._encode_lines = msgspec.json.Encoder().encode_lines
-        self._routes: dict[str, _Route] = {}
         self.tickers: int | None = None  # that prices are published of; None: every symbol
         self._fixed_keys = pack_argument(names.BROKER_EPOCH) + pack_argument(names.BROKER_BATCH)
 
     @property
     def journal_bound(self) -> int:
         """Entries that each ticker's journal may hold now."""
-        return self.bounds.per_ticker(len(self._routes) if self.tickers is None else self.tickers)
+        return self.bounds.per_ticker(len(self._known) if self.tickers is None else self.tickers)
+
+    @property
+    def seqs(self) -> dict[str, int]:
+        """The last number of every ticker."""
+        return {symbol: ticker.seq for symbol, ticker in self._known.items() if ticker.seq}
 
     def pack(self, messages: Sequence[BusMessage]) -> Batch:
         """Number and pack. Orders go first, quotes and bars last; otherwise the order stays.
@@ -88,60 +96,54 @@ class Packer:
         Raises:
             InvalidTicker: a symbol cannot name a channel; no number was given to any message.
         """
-        for message in messages:
-            if message.symbol not in self._routes:
-                self._route(message.symbol)
-        kinds = set(map(type, messages))
-        orders = [m for m in messages if type(m) is OrderMessage] if OrderMessage in kinds else []
-        unlogged: list[BusMessage] = []
-        if orders or kinds & _UNLOGGED:
-            unlogged = [m for m in messages if type(m) in _UNLOGGED]
-            others = [m for m in messages if type(m) not in _UNLOGGED | {OrderMessage}]
-            messages = [*orders, *others]  # an order that waits overtakes its ticker's prices
-        symbols = [message.symbol for message in messages]
-        ids, bodies, bounds = self._number(symbols, messages)
+        orders, messages, unlogged = _part(messages)
+        known = self._known
+        tickers = [known.get(m.symbol) or self._ticker(m.symbol) for m in messages]
+        for message in unlogged:
+            self._ticker(message.symbol)  # its name, too, has to be one
+        self._batches += 1
+        used, places, ids, bodies, bounds = self._number(tickers, messages)
         # Those with orders are at the head of the tickers, as their orders are of the messages.
-        tickers = list(dict.fromkeys(symbols))
-        places = {symbol: place for place, symbol in enumerate(tickers, 1)}
-        routes = [self._routes[symbol] for symbol in tickers]
-        entries = (
-            [route.channel for route in routes],
-            [places[symbol] for symbol in symbols],
-            ids,
-            bodies,
-            bounds,
-            self._number_unlogged(unlogged),
-        )
-        keys = [route.log for route in routes]
-        keys += [route.order_log for route in routes[: len({order.symbol for order in orders})]]
+        keys = [ticker.log for ticker in used]
+        keys += [ticker.order_log for ticker in used[: len(set(tickers[:orders]))]]
+        channels = [ticker.channel for ticker in used]
+        entries = (channels, places, ids, bodies, bounds, self._number_unlogged(unlogged))
         return Batch(
-            packed=self._pack_call(keys, len(orders), entries),
+            packed=self._pack_call(keys, orders, entries),
             messages=len(messages) + len(unlogged),
             orders=tuple(
-                self._routes[order.symbol].order_log + pack_argument(entry_id) + pack_argument(body)
-                for order, entry_id, body in zip(orders, ids, bodies, strict=False)
+                ticker.order_log + pack_argument(entry_id) + pack_argument(body)
+                for ticker, entry_id, body in zip(tickers[:orders], ids, bodies, strict=False)
             ),
         )
 
     def _number(
-        self, symbols: Sequence[str], messages: Sequence[BusMessage]
-    ) -> tuple[list[str], list[str], list[int | bool]]:
-        """Of each message its id, its body with the number in it, and the bound of its journal if
-        that is to be trimmed now. The hot path: all are encoded in one step."""
-        seqs, id_head, numbering = self.seqs, self._id_head, self._numbering
+        self, tickers: Sequence[_Ticker], messages: Sequence[BusMessage]
+    ) -> tuple[list[_Ticker], list[int], list[str], list[str], list[int | bool]]:
+        """The batch's tickers; and of each message its ticker's place among them, its id, its body
+        with the number in it, and the bound of its journal if that is to be trimmed now.
+
+        The hot path: all are encoded in one step."""
+        batch, id_head, numbering = self._batches, self._id_head, self._numbering
+        used: list[_Ticker] = []
+        places: list[int] = []
         ids: list[str] = []
         bodies: list[str] = []
         bounds: list[int | bool] = [False] * len(messages)
         # Without the last, empty line. JSON has no line break in it, and ends with its brace.
         lines = self._encode_lines(messages).decode().split("\n")[:-1]
-        for symbol, line in zip(symbols, lines, strict=True):
-            seqs[symbol] = seq = seqs[symbol] + 1
+        for ticker, line in zip(tickers, lines, strict=True):
+            if ticker.batch != batch:
+                used.append(ticker)
+                ticker.batch, ticker.place = batch, len(used)
+            ticker.seq = seq = ticker.seq + 1
             if seq % TRIM_EVERY == 0:
                 bounds[len(ids)] = self.journal_bound
             number = str(seq)
+            places.append(ticker.place)
             ids.append(id_head + number)
             bodies.append(f"{line[:-1]}{numbering}{number}}}")
-        return ids, bodies, bounds
+        return used, places, ids, bodies, bounds
 
     def _number_unlogged(self, messages: Sequence[BusMessage]) -> list[str]:
         """Channels and bodies in turns."""
@@ -158,7 +160,6 @@ class Packer:
         return found
 
     def _pack_call(self, keys: list[bytes], orders: int, entries: tuple[list[Any], ...]) -> bytes:
-        self._batches += 1
         number_of_keys = 2 + len(keys)
         settings = (self.epoch, self._batches, self.bounds.order_days * 86_400, orders)
         packed_entries = _encode_entries(entries)
@@ -175,10 +176,21 @@ class Packer:
             )
         )
 
-    def _route(self, symbol: str) -> None:
-        names = self._names
-        self._routes[symbol] = _Route(
-            channel=names.get_ticker_channel(symbol),
-            log=pack_argument(names.ticker_log(symbol)),
-            order_log=pack_argument(names.order_log(symbol)),
-        )
+    def _ticker(self, symbol: str) -> _Ticker:
+        if symbol not in self._known:
+            self._known[symbol] = _Ticker(self._names, symbol)
+        return self._known[symbol]
+
+
+def _part(
+    messages: Sequence[BusMessage],
+) -> tuple[int, Sequence[BusMessage], Sequence[BusMessage]]:
+    """(how many orders, what is journalled, orders first, what is only published)."""
+    kinds = set(map(type, messages))
+    if kinds.isdisjoint(_UNLOGGED) and OrderMessage not in kinds:
+        return 0, messages, ()  # the usual case
+    orders = [m for m in messages if type(m) is OrderMessage]
+    others = [m for m in messages if type(m) not in _UNLOGGED and type(m) is not OrderMessage]
+    unlogged = [m for m in messages if type(m) in _UNLOGGED]
+    # An order that waits in this batch overtakes its ticker's prices.
+    return len(orders), [*orders, *others], unlogged

@@ -208,7 +208,7 @@ def test_a_journal_whose_top_is_of_another_epoch_does_not_pass_for_done(
     reply = send_again(publisher, packed)
     assert isinstance(reply, list)
     assert reply[:2] == [b"FAILED", 1]
-    publisher._packer.seqs.clear()
+    publisher._packer._ticker("AAPL").seq = 0
     publisher.publish_batch([price()])
     (aside,) = client.keys(f"{TICKER_LOG}.set_aside.*")
     assert ids(client, aside.decode()) == [f"{later}-9"]
