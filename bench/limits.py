@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 
@@ -53,6 +54,7 @@ def _batches(
 ) -> Iterator[tuple[bytes, int]]:
     """The bytes of each batch, and how many replies it gets."""
     each = [msgspec.structs.replace(shape, symbol=symbol) for symbol in symbols]
+    seqs = Counter[str]()
     for first in range(0, messages, batch):
         numbers = range(first, min(first + batch, messages))
         trades = [each[n % len(each)] for n in numbers]
@@ -61,7 +63,7 @@ def _batches(
             continue
         commands = []
         for trade in trades:
-            packer.seqs[trade.symbol] = seq = packer.seqs[trade.symbol] + 1
+            seqs[trade.symbol] = seq = seqs[trade.symbol] + 1
             body = encode(trade)[:-1] + b',"epoch":%d,"seq":%d}' % (packer.epoch, seq)
             commands.append(pack_command("PUBLISH", get_ticker_channel(trade.symbol), body))
         yield b"".join(commands), len(commands)

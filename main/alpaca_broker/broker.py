@@ -242,7 +242,8 @@ class AlpacaBroker:
         """
         parts = self.need_parts()
         messages = parts.price_desk.take_in(items, self._following)
-        parts.publisher.publish_batch(messages)
+        # While Redis works on these, the next frames can be decoded.
+        parts.publisher.publish_batch(messages, more=not parts.prices.is_empty)
         self.hops.published(items, parts.translator)
 
     def handle_order_update(self, items: Sequence[OrderItem]) -> None:

@@ -7,7 +7,8 @@ Timestamps keep their nanoseconds: MessagePack's extension type is read by hand.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias, cast
+import struct
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -115,6 +116,7 @@ _msgpack: Final[msgspec.msgpack.Decoder[list[MarketMessage]]] = msgspec.msgpack.
 _msgpack_raw: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _msgpack_one: Final[msgspec.msgpack.Decoder[MarketMessage]] = msgspec.msgpack.Decoder(MarketMessage)
 _json_any: Final = msgspec.json.Decoder()
+_unpack_moment: Final = struct.Struct(">Q").unpack
 
 
 def decode_frame(frame: bytes | str) -> tuple[list[MarketMessage], int]:
@@ -188,9 +190,9 @@ def moment(timestamp: Timestamp) -> tuple[int, int]:
         ValueError: as `unix_ns`.
     """
     if type(timestamp) is Ext and timestamp.code == -1:
-        raw = cast(bytes, timestamp.data)
+        raw: Any = timestamp.data  # bytes
         if len(raw) == 8:
-            packed = int.from_bytes(raw)
+            packed: int = _unpack_moment(raw)[0]
             return packed & 0x3_FFFF_FFFF, packed >> 34
     return divmod(unix_ns(timestamp), 1_000_000_000)
 

@@ -1,8 +1,8 @@
 """One websocket to Alpaca that outlives the producers, reconnects, and never stops reading.
 
 `Upstream` is the shell around a pure session: a named thread that connects, signs in, is the only
-caller of `recv`, and after a failure comes back with a delay. What arrives goes to a buffer at
-once: when the library's own receive buffer fills, pings go unanswered and Alpaca cuts us.
+reader, and after a failure comes back with a delay. Only what `_take_directly` accepts does not
+wait for it: data goes to its buffer in the thread that receives it, while nothing before it waits.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, Protocol, cast
 
 import structlog
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from ..utils.redis.config import backoff_delays
 from ..utils.tracebacks import plain_traceback
@@ -23,6 +24,7 @@ from .connection_config import ConnectionConfig, StreamState
 from .errors import Remedy, remedy_for_handshake
 from .market_session import Broken, Outcome, Phase, Refused, SignedIn, SlotTaken
 from .pulse import Beat, Pulse
+from .websocket import Message, TappedConnection
 
 log: Final = structlog.get_logger("tickerbus.upstream")
 
@@ -72,7 +74,7 @@ class Upstream:
         self._wanted = threading.Event()  # cleared while the slot is left to somebody else
         self._wanted.set()
         self._settled = threading.Condition()
-        self._socket: ClientConnection | None = None
+        self._socket: TappedConnection | None = None
         self._thread: threading.Thread | None = None
         self.sessions = 0  # how often a sign-in succeeded
         self._sign_in_due_s = self._sign_in_deadline_s = 0.0
@@ -142,9 +144,13 @@ class Upstream:
     def _session(self) -> Session:
         raise NotImplementedError
 
-    def _receive(self, frame: bytes | str) -> list[Outcome]:
-        """Take in a frame, under the lock if it is the session's."""
+    def _receive(self, message: Message) -> list[Outcome]:
+        """Take in a message, under the lock if it is the session's."""
         raise NotImplementedError
+
+    def _take_directly(self, messages: list[Message]) -> bool:
+        """Whether all of them were data, and have been taken. Called by the receiving thread."""
+        return False
 
     def _handle(self, outcome: Outcome) -> None:
         """Take in what only this stream knows: acknowledgements."""
@@ -225,10 +231,10 @@ class Upstream:
             finally:
                 self._socket = None
 
-    def _connect(self) -> ClientConnection:
+    def _connect(self) -> TappedConnection:
         config = self.config
         headers = {"Content-Type": self.content_type} if self.content_type else None
-        return connect(
+        connection = connect(
             config.url,
             additional_headers=headers,
             open_timeout=config.connect_timeout_s,
@@ -237,9 +243,13 @@ class Upstream:
             max_size=config.max_frame_bytes,
             max_queue=None,
             compression=None,
+            create_connection=cast(
+                type[TappedConnection], partial(TappedConnection, shortcut=self._take_directly)
+            ),
         )
+        return cast(TappedConnection, connection)
 
-    def _begin(self, socket: ClientConnection) -> None:
+    def _begin(self, socket: TappedConnection) -> None:
         with self._lock:
             self._socket = socket
             self._sign_in_delays = backoff_delays(0.5, 3.0)
@@ -249,20 +259,27 @@ class Upstream:
             self._new_session()
             self._flush()
 
-    def _read_once(self, socket: ClientConnection) -> None:
+    def _read_once(self, socket: TappedConnection) -> None:
         if time.monotonic() >= self._next_look_s:
             self._next_look_s = time.monotonic() + _TICK_S
             self._look_at_deadlines(socket)
         try:
-            frame = socket.recv(timeout=_TICK_S)
+            message = socket.inbox.first(_TICK_S)
         except TimeoutError:
             return
-        self.last_received_ns, self._last_received_s = time.time_ns(), time.monotonic()
-        for outcome in self._receive(frame):
+        if message is None:
+            socket.recv()  # it tells why the connection has ended
+            return
+        self._note_receipt()
+        for outcome in self._receive(message):
             self._take_outcome(outcome)
         if self._session().outbox:
             with self._lock:
                 self._flush()
+        socket.inbox.drop_first()
+
+    def _note_receipt(self) -> None:
+        self.last_received_ns, self._last_received_s = time.time_ns(), time.monotonic()
 
     def _take_outcome(self, outcome: Outcome) -> None:
         match outcome:
@@ -287,7 +304,7 @@ class Upstream:
             case _:
                 self._handle(outcome)
 
-    def _look_at_deadlines(self, socket: ClientConnection) -> None:
+    def _look_at_deadlines(self, socket: TappedConnection) -> None:
         now = time.monotonic()
         session = self._session()
         if session.phase is not Phase.READY:

@@ -120,19 +120,20 @@ class FrameBuffer:
         self._lock = threading.Lock()
         self._ready = threading.Condition(self._lock)
 
-    def put(self, feed: str, payload: bytes | str) -> None:
-        """Keep one frame; folds what waits when a bound is passed."""
-        size = len(payload)
+    def put(self, feed: str, *payloads: bytes | str) -> None:
+        """Keep frames that came together; folds what waits when a bound is passed."""
+        size = sum(map(len, payloads))
         with self._lock:  # what the condition has, without its detour
             was_empty = not self._items  # only then can anybody be waiting
             if was_empty:
                 self._ahead_ns = self.clock_ns() - self.steady_ns()
-            frame = Frame(feed, payload, self.steady_ns() + self._ahead_ns)
-            self._items.append(frame)
+            now_ns = self.steady_ns() + self._ahead_ns
+            frames = [Frame(feed, payload, now_ns) for payload in payloads]
+            self._items.extend(frames)
             self._bytes += size
-            self.counters.frames += 1
+            self.counters.frames += len(frames)
             self.counters.bytes += size
-            if self._bytes > self.max_bytes or self._oldest_age_s(frame) > self.max_age_s:
+            if self._bytes > self.max_bytes or self._oldest_age_s(frames[-1]) > self.max_age_s:
                 self._fold()
             if was_empty:
                 self._ready.notify()
@@ -167,6 +168,11 @@ class FrameBuffer:
         with self._ready:
             self._woken = True
             self._ready.notify_all()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits at this moment."""
+        return not self._items
 
     def waiting(self) -> tuple[int, float]:
         """(bytes that wait, seconds that the oldest has waited)."""

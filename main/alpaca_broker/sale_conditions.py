@@ -32,17 +32,17 @@ def in_regular_hours(unix_s: float) -> bool:
 
 
 class LastPriceRule:
-    """`rule(conditions, tape, unix_s)`; remembers each combination that it has judged."""
+    """Remembers each combination that it has judged."""
 
     def __init__(self, is_regular: Callable[[float], bool] = in_regular_hours) -> None:
         self._is_regular = is_regular
         self._judged: dict[tuple[str, tuple[str, ...]], tuple[bool, bool]] = {}
 
-    def __call__(self, conditions: tuple[str, ...], tape: str, unix_s: float) -> bool:
-        key = (tape, conditions)
-        verdict = self._judged.get(key)
+    def allows(self, conditions: tuple[str, ...], tape: str, unix_s: float) -> bool:
+        """Whether a trade with these sale conditions, at this time, may set the last price."""
+        verdict = self._judged.get((tape, conditions))
         if verdict is None:
-            verdict = self._judged[key] = _judge(conditions, tape)
+            verdict = self._judged[tape, conditions] = _judge(conditions, tape)
         eligible, extended = verdict
         return eligible and not (extended and self._is_regular(unix_s))
 

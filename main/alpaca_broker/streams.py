@@ -21,6 +21,7 @@ from .market_session import (
     Subscriptions,
 )
 from .pending_change import PendingChange
+from .websocket import Message
 
 log: Final = structlog.get_logger("tickerbus.upstream")
 
@@ -133,10 +134,17 @@ class MarketStream(Upstream):
         self._asks = False
         return self._market_session
 
-    def _receive(self, frame: bytes | str) -> list[Outcome]:
-        control = decode_control(frame)
+    def _take_directly(self, messages: list[Message]) -> bool:
+        if any(map(decode_control, messages)):
+            return False
+        self._note_receipt()
+        self._buffer.put(self._feed, *messages)
+        return True
+
+    def _receive(self, message: Message) -> list[Outcome]:
+        control = decode_control(message)
         if control is None:
-            self._buffer.put(self._feed, frame)
+            self._buffer.put(self._feed, message)
             return []
         with self._lock:
             outcomes = self._market_session.receive(control)

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from ..utils.redis.messages import (
@@ -45,6 +46,19 @@ _HALTS = frozenset({"H", "P", "2"})
 _RESUMES = frozenset({"T", "3"})
 _INTERVALS = {MinuteBar: "minute", UpdatedBar: "updated", DailyBar: "day"}
 
+# To call the class takes three times as long as to copy a message with other values: Python 3.11
+# calls what has a metaclass of its own the long way.
+_another_price = msgspec.structs.replace
+_BLANK = PriceMessage(
+    symbol="",
+    timestamp="",
+    price=0.0,
+    volume=0,
+    feed="",
+    last_eligible=False,
+    backfilled=False,
+)
+
 
 class MarketTranslator:
     """From what a connection brought to messages. One thread at a time uses it."""
@@ -56,7 +70,7 @@ class MarketTranslator:
         self._behind_ns: dict[str, int] = {}  # by feed: our clock less the last trade's time
         self.halted: set[str] = set()
         self.arrived: defaultdict[str, int] = defaultdict(int)  # by ticker: messages of the stream
-        self._may_set_last = last_price_rule or LastPriceRule()
+        self._may_set_last = (last_price_rule or LastPriceRule()).allows
 
     @property
     def last_trade_ns(self) -> int:
@@ -95,13 +109,13 @@ class MarketTranslator:
         Raises:
             ValueError: a price, size or timestamp that no trade can have.
         """
-        price, volume = trade.p, trade.s
+        price, volume, conditions, tape = trade.p, trade.s, trade.c, trade.z
         if not (0 < price < math.inf and 0 <= volume < math.inf):
             raise ValueError("a price or volume that no trade can have")
         seconds, nanoseconds = self._last_moment = moment(trade.t)
-        conditions, tape = trade.c, trade.z
         eligible = not conditions or self._may_set_last(conditions, tape or "", seconds)
-        return PriceMessage(
+        return _another_price(
+            _BLANK,
             symbol=trade.S,
             timestamp=moment_text(seconds, nanoseconds),
             price=price,
@@ -122,14 +136,14 @@ class MarketTranslator:
             decoded = list(decoded)
             # Whoever trades is not halted: the resume may have been lost.
             self.halted.difference_update(m.S for m in decoded if type(m) is Trade)
-        arrived = self.arrived
+        arrived, price, add = self.arrived, self.price, messages.append
         for message in decoded:
             arrived[message.S] += 1
             try:
                 if type(message) is Trade:
-                    messages.append(self.price(message, feed))
+                    add(price(message, feed))
                 else:
-                    messages.append(_TRANSLATE[type(message)](message, feed))
+                    add(_TRANSLATE[type(message)](message, feed))
                     if type(message) is TradingStatus:
                         self._note_halt(message)
             except ValueError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -18,8 +18,11 @@ from .config import pack_argument
 from .constants import BusNames
 from .messages import BarMessage, BarsGap, BusMessage, OrderMessage, QuoteMessage, QuotesGap
 
-FUNCTION: Final = "tickerbus_publish_1"
+FUNCTION: Final = "tickerbus_publish_2"
+# A journal drops whole nodes of some 15 entries at a time, so asking for it more often is in vain.
+TRIM_EVERY: Final = 16
 
+_encode_entries: Final = msgspec.msgpack.Encoder().encode
 
 # What no journal keeps: it goes to the quotes and bars channels, and last in a batch.
 _UNLOGGED: Final = frozenset({QuoteMessage, BarMessage, QuotesGap, BarsGap})
@@ -49,13 +52,17 @@ class Batch:
     orders: tuple[bytes, ...] = ()  # their journal's key, id and body, packed
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Route:
-    """A symbol's names, as RESP arguments."""
+class _Ticker:
+    """A symbol's names and numbers, looked up once for each message."""
 
-    channel: bytes
-    log: bytes
-    order_log: bytes
+    __slots__ = ("batch", "channel", "log", "order_log", "place", "seq")
+
+    def __init__(self, names: BusNames, symbol: str) -> None:
+        self.channel = names.get_ticker_channel(symbol)
+        self.log = pack_argument(names.ticker_log(symbol))
+        self.order_log = pack_argument(names.order_log(symbol))
+        self.seq = 0  # the last that was given
+        self.batch = self.place = 0  # the last batch that it is in, and its place there
 
 
 class Packer:
@@ -63,21 +70,25 @@ class Packer:
 
     def __init__(self, names: BusNames, epoch: int, bounds: JournalBounds) -> None:
         self.epoch, self.bounds = epoch, bounds
-        self.seqs: defaultdict[str, int] = defaultdict(int)
+        self._known: dict[str, _Ticker] = {}
         self._channel_seqs: defaultdict[str, int] = defaultdict(int)
         self._names = names
         self._batches = 0
-        self._id_head = b"%d-" % epoch
-        self._numbering = b',"epoch":%d,"seq":' % epoch
-        self._encode = msgspec.json.Encoder().encode
-        self._routes: dict[str, _Route] = {}
+        self._id_head = f"{epoch}-"
+        self._numbering = f',"epoch":{epoch},"seq":'
+        self._encode_lines = msgspec.json.Encoder().encode_lines
         self.tickers: int | None = None  # that prices are published of; None: every symbol
         self._fixed_keys = pack_argument(names.BROKER_EPOCH) + pack_argument(names.BROKER_BATCH)
 
     @property
     def journal_bound(self) -> int:
         """Entries that each ticker's journal may hold now."""
-        return self.bounds.per_ticker(len(self._routes) if self.tickers is None else self.tickers)
+        return self.bounds.per_ticker(len(self._known) if self.tickers is None else self.tickers)
+
+    @property
+    def seqs(self) -> dict[str, int]:
+        """The last number of every ticker."""
+        return {symbol: ticker.seq for symbol, ticker in self._known.items() if ticker.seq}
 
     def pack(self, messages: Sequence[BusMessage]) -> Batch:
         """Number and pack. Orders go first, quotes and bars last; otherwise the order stays.
@@ -85,97 +96,101 @@ class Packer:
         Raises:
             InvalidTicker: a symbol cannot name a channel; no number was given to any message.
         """
-        for message in messages:
-            if message.symbol not in self._routes:
-                self._route(message.symbol)
-        orders: list[bytes] = []
-        journalled: list[bytes] = []
-        unlogged: list[bytes] = []
-        order_keys: list[bytes] = []
-        order_entries: list[bytes] = []
-        keys: list[bytes] = []
-        # An order that waits in this batch overtakes its prices, so it has to be numbered first.
-        for message in messages:
-            if type(message) is OrderMessage:
-                route = self._routes[message.symbol]
-                entry = self._pack_entry(message, route)
-                orders.append(entry)
-                order_keys.append(route.log + route.order_log)
-                order_entries.append(route.order_log + entry[len(route.channel) :])
-        for message in messages:
-            kind = type(message)
-            if kind in _UNLOGGED:
-                unlogged.append(self._pack_unlogged(message))
-            elif kind is not OrderMessage:
-                route = self._routes[message.symbol]
-                journalled.append(self._pack_entry(message, route))
-                keys.append(route.log)
-        call = self._pack_call(order_keys + keys, orders, journalled, unlogged)
-        return Batch(packed=call, messages=len(messages), orders=tuple(order_entries))
-
-    def _pack_entry(self, message: BusMessage, route: _Route) -> bytes:
-        symbol = message.symbol
-        self.seqs[symbol] = seq = self.seqs[symbol] + 1
-        number, body = b"%d" % seq, self._encode(message)
-        # Channel, id and body in one step: the hot path. The body gets its number before its brace.
-        return b"%b$%d\r\n%b%b\r\n$%d\r\n%b%b%b}\r\n" % (
-            route.channel,
-            len(self._id_head) + len(number),
-            self._id_head,
-            number,
-            len(body) + len(self._numbering) + len(number),
-            body[:-1],
-            self._numbering,
-            number,
-        )
-
-    def _pack_unlogged(self, message: BusMessage) -> bytes:
-        names = self._names
-        channel = (
-            names.get_quotes_channel(message.symbol)
-            if isinstance(message, QuoteMessage | QuotesGap)
-            else names.get_bars_channel(message.symbol)
-        )
-        self._channel_seqs[channel] = seq = self._channel_seqs[channel] + 1
-        body = b'%b,"epoch":%d,"seq":%d}' % (self._encode(message)[:-1], self.epoch, seq)
-        return pack_argument(channel) + pack_argument(body)
-
-    def _pack_call(
-        self,
-        keys: list[bytes],
-        orders: list[bytes],
-        journalled: list[bytes],
-        unlogged: list[bytes],
-    ) -> bytes:
+        orders, messages, unlogged = _part(messages)
+        known = self._known
+        tickers = [known.get(m.symbol) or self._ticker(m.symbol) for m in messages]
+        for message in unlogged:
+            self._ticker(message.symbol)  # its name, too, has to be one
         self._batches += 1
-        settings = (
-            self.epoch,
-            self._batches,
-            self.journal_bound,
-            self.bounds.order_days * 86_400,
-            len(orders),
-            len(journalled),
+        used, places, ids, bodies, bounds = self._number(tickers, messages)
+        # Those with orders are at the head of the tickers, as their orders are of the messages.
+        keys = [ticker.log for ticker in used]
+        keys += [ticker.order_log for ticker in used[: len(set(tickers[:orders]))]]
+        channels = [ticker.channel for ticker in used]
+        entries = (channels, places, ids, bodies, bounds, self._number_unlogged(unlogged))
+        return Batch(
+            packed=self._pack_call(keys, orders, entries),
+            messages=len(messages) + len(unlogged),
+            orders=tuple(
+                ticker.order_log + pack_argument(entry_id) + pack_argument(body)
+                for ticker, entry_id, body in zip(tickers[:orders], ids, bodies, strict=False)
+            ),
         )
-        number_of_keys = 2 + len(orders) + len(keys)
-        entries = len(orders) + len(journalled)
-        arguments = 3 + number_of_keys + len(settings) + 3 * entries + 2 * len(unlogged)
+
+    def _number(
+        self, tickers: Sequence[_Ticker], messages: Sequence[BusMessage]
+    ) -> tuple[list[_Ticker], list[int], list[str], list[str], list[int | bool]]:
+        """The batch's tickers; and of each message its ticker's place among them, its id, its body
+        with the number in it, and the bound of its journal if that is to be trimmed now.
+
+        The hot path: all are encoded in one step."""
+        batch, id_head, numbering = self._batches, self._id_head, self._numbering
+        used: list[_Ticker] = []
+        places: list[int] = []
+        ids: list[str] = []
+        bodies: list[str] = []
+        bounds: list[int | bool] = [False] * len(messages)
+        # Without the last, empty line. JSON has no line break in it, and ends with its brace.
+        lines = self._encode_lines(messages).decode().split("\n")[:-1]
+        for ticker, line in zip(tickers, lines, strict=True):
+            if ticker.batch != batch:
+                used.append(ticker)
+                ticker.batch, ticker.place = batch, len(used)
+            ticker.seq = seq = ticker.seq + 1
+            if seq % TRIM_EVERY == 0:
+                bounds[len(ids)] = self.journal_bound
+            number = str(seq)
+            places.append(ticker.place)
+            ids.append(id_head + number)
+            bodies.append(f"{line[:-1]}{numbering}{number}}}")
+        return used, places, ids, bodies, bounds
+
+    def _number_unlogged(self, messages: Sequence[BusMessage]) -> list[str]:
+        """Channels and bodies in turns."""
+        found: list[str] = []
+        lines = self._encode_lines(messages).decode().split("\n")[:-1]
+        for message, line in zip(messages, lines, strict=True):
+            channel = (
+                self._names.get_quotes_channel(message.symbol)
+                if isinstance(message, QuoteMessage | QuotesGap)
+                else self._names.get_bars_channel(message.symbol)
+            )
+            self._channel_seqs[channel] = seq = self._channel_seqs[channel] + 1
+            found += (channel, f"{line[:-1]}{self._numbering}{seq}}}")
+        return found
+
+    def _pack_call(self, keys: list[bytes], orders: int, entries: tuple[list[Any], ...]) -> bytes:
+        number_of_keys = 2 + len(keys)
+        settings = (self.epoch, self._batches, self.bounds.order_days * 86_400, orders)
+        packed_entries = _encode_entries(entries)
         return b"".join(
             (
-                b"*%d\r\n" % arguments,
+                b"*%d\r\n" % (3 + number_of_keys + len(settings) + 1),
                 pack_argument("FCALL") + pack_argument(FUNCTION) + pack_argument(number_of_keys),
                 self._fixed_keys,
                 *keys,
                 *map(pack_argument, settings),
-                *orders,
-                *journalled,
-                *unlogged,
+                b"$%d\r\n" % len(packed_entries),  # as `pack_argument`, without another copy
+                packed_entries,
+                b"\r\n",
             )
         )
 
-    def _route(self, symbol: str) -> None:
-        names = self._names
-        self._routes[symbol] = _Route(
-            channel=pack_argument(names.get_ticker_channel(symbol)),
-            log=pack_argument(names.ticker_log(symbol)),
-            order_log=pack_argument(names.order_log(symbol)),
-        )
+    def _ticker(self, symbol: str) -> _Ticker:
+        if symbol not in self._known:
+            self._known[symbol] = _Ticker(self._names, symbol)
+        return self._known[symbol]
+
+
+def _part(
+    messages: Sequence[BusMessage],
+) -> tuple[int, Sequence[BusMessage], Sequence[BusMessage]]:
+    """(how many orders, what is journalled, orders first, what is only published)."""
+    kinds = set(map(type, messages))
+    if kinds.isdisjoint(_UNLOGGED) and OrderMessage not in kinds:
+        return 0, messages, ()  # the usual case
+    orders = [m for m in messages if type(m) is OrderMessage]
+    others = [m for m in messages if type(m) not in _UNLOGGED and type(m) is not OrderMessage]
+    unlogged = [m for m in messages if type(m) in _UNLOGGED]
+    # An order that waits in this batch overtakes its ticker's prices.
+    return len(orders), [*orders, *others], unlogged

@@ -2,15 +2,17 @@
 -- The bus's server-side functions. Their names carry a version, so that two releases can share a
 -- Redis during an upgrade.
 
--- tickerbus_publish_1
+-- tickerbus_publish_2
 -- Writing a batch is one atomic step: nobody sees half of it, a superseded broker writes nothing,
 -- and a batch that is sent again (because its reply was lost) is neither written nor published twice.
 --
--- KEYS  epoch, batch, then for each order its TICKER_LOG and its ORDER_LOG, then for each other
---       journalled message its TICKER_LOG
--- ARGV  epoch, batch number, journal bound, seconds that orders are kept, number of orders,
---       number of other journalled messages; then for each journalled message its channel, id and
---       body; then for each message that is only published (quotes, bars) its channel and body
+-- KEYS  epoch, batch, then of each ticker its TICKER_LOG, and of the first of them, those with
+--       orders, their ORDER_LOG
+-- ARGV  epoch, batch number, seconds that orders are kept, number of orders, and in MessagePack
+--       (which the server reads faster than as many arguments): the tickers' channels; of each
+--       journalled message, orders first, its ticker's place among them, its id, its body, and the
+--       bound of its journal or false; then of each message that is only published (quotes, bars)
+--       its channel and body
 -- Returns the number of messages done, or {reason, index of the message, detail}.
 
 local function already_done(key, epoch)
@@ -51,43 +53,39 @@ local function publish_batch(keys, args)
   if current ~= epoch then
     return {'FENCED', 0, current}
   end
-  local bound, keep_orders_s = args[3], args[4]
-  local orders, journalled = tonumber(args[5]), tonumber(args[6])
-  local key, arg = 3, 7
-  for i = 1, orders + journalled do
-    local channel, id, body = args[arg], args[arg + 1], args[arg + 2]
-    local log = keys[key]
-    key = key + 1
+  local keep_orders_s, orders = args[3], tonumber(args[4])
+  local channels, places, ids, bodies, bounds, unlogged = unpack(cmsgpack.unpack(args[5]))
+  for i = 1, #places do
+    local place, id, body = places[i], ids[i], bodies[i]
+    local log = keys[2 + place]
     if i <= orders then
-      local order_log = keys[key]
-      key = key + 1
-      local outcome = append(order_log, nil, id, body, epoch)
+      local order_log = keys[2 + #channels + place]
+      local outcome = append(order_log, false, id, body, epoch)
       if type(outcome) == 'string' then
         return {'FAILED', i, order_log .. ': ' .. outcome}
       end
       redis.call('EXPIRE', order_log, keep_orders_s)
     end
-    local outcome = append(log, bound, id, body, epoch)
+    local outcome = append(log, bounds[i], id, body, epoch)
     if outcome == true then
-      redis.call('PUBLISH', channel, body)
+      redis.call('PUBLISH', channels[place], body)
     elseif outcome then
       return {'FAILED', i, log .. ': ' .. outcome}
     end
-    arg = arg + 3
   end
-  if arg <= #args then
-    local last = redis.call('GET', keys[2])
-    if last ~= epoch .. '-' .. args[2] then
-      redis.call('SET', keys[2], epoch .. '-' .. args[2])
-      for i = arg, #args, 2 do
-        redis.call('PUBLISH', args[i], args[i + 1])
+  if #unlogged > 0 then
+    local batch = epoch .. '-' .. args[2]
+    if redis.call('GET', keys[2]) ~= batch then
+      redis.call('SET', keys[2], batch)
+      for i = 1, #unlogged, 2 do
+        redis.call('PUBLISH', unlogged[i], unlogged[i + 1])
       end
     end
   end
-  return orders + journalled + (#args - arg + 1) / 2
+  return #places + #unlogged / 2
 end
 
-redis.register_function('tickerbus_publish_1', publish_batch)
+redis.register_function('tickerbus_publish_2', publish_batch)
 
 -- tickerbus_lead_1
 -- Take, keep or look at the leadership, by compare and set.

@@ -183,7 +183,7 @@ class RedisPublisher:
         Empty while a batch that got its numbers is not confirmed: nothing is a fact then.
         """
         with self._lock:
-            return dict(self._packer.seqs) if self._packer and self._is_settled() else {}
+            return self._packer.seqs if self._packer and self._is_settled() else {}
 
     def seqs_if_free(self, timeout_s: float = 0.2) -> dict[str, int] | None:
         """The same, or None while a batch cannot be written."""

@@ -225,7 +225,7 @@ FORBIDDEN: list[tuple[Role, str]] = [
     ("strategy", "HSET BROKER_LEASES AAPL|other x"),
     ("strategy", "KEYS *"),
     ("strategy", "SCAN 0"),
-    ("strategy", "FCALL tickerbus_publish_1 2 BROKER_EPOCH BROKER_BATCH"),
+    ("strategy", "FCALL tickerbus_publish_2 2 BROKER_EPOCH BROKER_BATCH"),
     ("strategy", "FUNCTION LOAD x"),
     ("strategy", "FUNCTION FLUSH"),
     ("strategy", "EVAL return_1 0"),

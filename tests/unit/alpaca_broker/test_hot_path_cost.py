@@ -24,7 +24,7 @@ TICKERS = [f"T{number}" for number in range(10)]
 MESSAGES = 1_000
 TOLERATED = 1.25
 # messages a frame -> (lines of Python, calls into C) for each message
-KNOWN = {1: (121.2, 25.1), 10: (78.9, 16.1), 100: (74.7, 15.2)}
+KNOWN = {1: (113.6, 26.4), 10: (67.7, 16.5), 100: (63.1, 15.5)}
 
 
 def _frames(first: int, per_frame: int) -> list[bytes]:

@@ -44,32 +44,32 @@ EVENING = datetime(2026, 11, 20, 23, 0, tzinfo=UTC).timestamp()
     ],
 )
 def test_each_condition_has_to_allow_it(conditions: list[str], eligible: bool, tape: str) -> None:
-    assert LastPriceRule()(tuple(conditions), tape, MIDDAY) is eligible
+    assert LastPriceRule().allows(tuple(conditions), tape, MIDDAY) is eligible
 
 
 def test_b_is_an_average_price_on_tapes_a_and_b_and_a_bunched_trade_on_c() -> None:
-    rule = LastPriceRule()
+    rule = LastPriceRule().allows
     assert [rule(("B",), tape, MIDDAY) for tape in "ABC"] == [False, False, True]
 
 
 def test_an_extended_hours_print_counts_outside_regular_hours_only() -> None:
-    rule = LastPriceRule()
+    rule = LastPriceRule().allows
     assert rule(("@", "T"), "C", EVENING) is True
     assert rule(("@", "T"), "C", MIDDAY) is False
 
 
 def test_an_extended_hours_odd_lot_never_counts() -> None:
-    assert LastPriceRule()(("@", "T", "I"), "C", EVENING) is False
+    assert LastPriceRule().allows(("@", "T", "I"), "C", EVENING) is False
 
 
 def test_what_is_remembered_of_a_combination_is_not_its_hour() -> None:
-    rule = LastPriceRule()
+    rule = LastPriceRule().allows
     assert [rule(("T",), "A", at) for at in (EVENING, MIDDAY, EVENING)] == [True, False, True]
 
 
 def test_the_calendar_may_be_another_ones() -> None:
     """A half day's afternoon is extended hours, which only a calendar knows."""
-    assert LastPriceRule(lambda _unix_s: False)(("T",), "A", MIDDAY) is True
+    assert LastPriceRule(lambda _unix_s: False).allows(("T",), "A", MIDDAY) is True
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from main.alpaca_broker.order_buffer import OrderBuffer
 from main.alpaca_broker.order_stream import OrderStream
 from main.alpaca_broker.pending_change import PendingChange
 from main.alpaca_broker.streams import MarketStream
+from main.alpaca_broker.websocket import Inbox, Message
 from tests.unit.alpaca_broker.wire import packed, trade
 
 TRADES = frozenset({"trades"})
@@ -26,18 +27,13 @@ CONFIG = ConnectionConfig(name="stocks", url="ws://nowhere", key="the-key", secr
 class FakeSocket:
     """Alpaca's side by hand: `say` queues a frame, `sent` is what the broker wrote."""
 
-    def __init__(self) -> None:
-        self.frames: deque[bytes | str] = deque()
+    def __init__(self, shortcut: Callable[[list[Message]], bool] = lambda _: False) -> None:
+        self.inbox = Inbox(shortcut)
         self.written: list[bytes] = []
         self.closed = False
 
     def say(self, *elements: dict[str, Any]) -> None:
-        self.frames.append(packed(*elements))
-
-    def recv(self, timeout: float) -> bytes | str:
-        if not self.frames:
-            raise TimeoutError
-        return self.frames.popleft()
+        self.inbox.put([packed(*elements)])
 
     def send(self, message: bytes) -> None:
         if self.closed:
@@ -65,7 +61,7 @@ class Line:
         self.socket = FakeSocket()
 
     def connect(self, *, sign_in: bool = True) -> FakeSocket:
-        self.socket = FakeSocket()
+        self.socket = FakeSocket(self.stream._take_directly)
         self.stream._set_state("CONNECTING")
         self.stream._begin(self.socket)  # type: ignore[arg-type]
         self.hear({"T": "success", "msg": "connected"})
@@ -76,7 +72,7 @@ class Line:
     def hear(self, *elements: dict[str, Any]) -> None:
         self.socket.say(*elements)
         self.stream._next_look_s = float("inf")  # deadlines have their own tests
-        while self.socket.frames:
+        while self.socket.inbox._waiting:
             self.stream._read_once(self.socket)  # type: ignore[arg-type]
 
     def acknowledge(self, *symbols: str, **channels: list[str]) -> None:
@@ -140,9 +136,20 @@ def test_data_goes_to_the_buffer_and_control_does_not(line: Line) -> None:
     assert [type(item) for item in line.buffer.take(0)] == [Frame, Frame]
 
 
+def test_data_never_overtakes_a_control_message_that_waits(line: Line) -> None:
+    change = line.stream.change("subscribe", {"AAPL": TRADES}, on_acknowledged=lambda _: asked())
+    asked = lambda: line.buffer.put_note(Break(symbols=("AAPL",), from_ns=1, to_ns=2))  # noqa: E731
+    line.socket.inbox.put([packed({"T": "subscription", "trades": ["AAPL"]})])
+    line.socket.inbox.put([packed(trade(i=1))])
+    assert line.buffer.is_empty, "the acknowledgement is not read yet"
+    line.hear(trade(i=2))
+    assert change.wait(0)
+    assert [type(item) for item in line.buffer.take(0)] == [Break, Frame, Frame]
+
+
 def test_a_hostile_frame_ends_nothing(line: Line) -> None:
     for frame in (b"\x91\x81\xa1T\x90", b"\x91" * 5_000, b"\x91\x81\xa2\xff\xff\x01"):
-        line.socket.frames.append(frame)
+        line.socket.inbox.put([frame])
     line.hear(trade(i=1))
     assert len(line.buffer.take(0)) == 4
 
@@ -461,7 +468,7 @@ class OrderLine:
         self.stream._begin(self.socket)  # type: ignore[arg-type]
 
     def hear(self, message: object) -> None:
-        self.socket.frames.append(msgspec.json.encode(message))
+        self.socket.inbox.put([msgspec.json.encode(message)])
         self.stream._next_look_s = float("inf")
         self.stream._read_once(self.socket)  # type: ignore[arg-type]
 

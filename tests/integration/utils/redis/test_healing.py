@@ -41,7 +41,7 @@ def write_past_the_wire(publisher: RedisPublisher, *numbers: int) -> None:
     packer = publisher._packer
     assert packer is not None
     for number in numbers:
-        packer.seqs["AAPL"] = seq = packer.seqs["AAPL"] + 1
+        packer._ticker("AAPL").seq = seq = packer.seqs.get("AAPL", 0) + 1
         body = encode(price(number=number))[:-1] + b',"epoch":%d,"seq":%d}' % (packer.epoch, seq)
         client.xadd(CHANNELS.ticker_log("AAPL"), {"m": body}, id=f"{packer.epoch}-{seq}")
     client.close()

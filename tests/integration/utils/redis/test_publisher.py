@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -206,7 +208,7 @@ def test_a_journal_whose_top_is_of_another_epoch_does_not_pass_for_done(
     reply = send_again(publisher, packed)
     assert isinstance(reply, list)
     assert reply[:2] == [b"FAILED", 1]
-    publisher._packer.seqs.clear()
+    publisher._packer._ticker("AAPL").seq = 0
     publisher.publish_batch([price()])
     (aside,) = client.keys(f"{TICKER_LOG}.set_aside.*")
     assert ids(client, aside.decode()) == [f"{later}-9"]
@@ -336,3 +338,76 @@ def test_the_function_is_called_by_the_name_that_it_is_registered_under(
     publisher_on(config)
     listed = client.function_list()
     assert FUNCTION.encode() in repr(listed).encode()
+
+
+# -- what is sent ahead, while its caller prepares more
+
+
+def test_what_is_sent_ahead_is_confirmed_before_anything_else_goes_out(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis, listener: PlainSubscriber
+) -> None:
+    publisher = publisher_on(config)
+    for number in range(1, 6):
+        publisher.publish_batch([price(number=number)], more=True)
+    publisher.publish(UPDATES, {"said": "in between"})
+    assert publisher.seqs() == {"AAPL": 5}
+    publisher.publish_batch([])
+    assert publisher.counters["messages"] == client.xlen(TICKER_LOG) == 5
+    heard = listener.heard()
+    assert [decode_typed(body).seq for body in heard[:-1]] == [1, 2, 3, 4, 5]  # type: ignore[union-attr]
+    assert heard[-1] == b'{"said":"in between"}'
+
+
+def test_a_connection_that_is_cut_after_sending_ahead_loses_and_repeats_nothing(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis, listener: PlainSubscriber
+) -> None:
+    publisher = publisher_on(config)
+    for number in range(1, 101):
+        publisher.publish_batch([price(number=number)], more=number % 10 > 0)
+        if number % 7 == 0:
+            client.client_kill_filter(_type="normal", skipme=True)
+    publisher.publish_batch([])
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in range(1, 101)]
+    seqs = [decode_typed(body).seq for body in listener.heard()]  # type: ignore[union-attr]
+    assert seqs == list(range(1, 101))
+    assert publisher.counters["reconnects"] > 0
+
+
+def test_what_was_sent_ahead_to_an_emptied_redis_is_sent_again(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    publisher = publisher_on(config)
+    client.flushall()
+    publisher.publish_batch([price(number=1)], more=True)
+    assert publisher.seqs() == {}, "no fact before it is confirmed"
+    publisher.publish_batch([price(number=2)])
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-1", f"{publisher.epoch}-2"]
+    assert publisher.seqs() == {"AAPL": 2}
+
+
+def test_who_was_superseded_after_sending_ahead_learns_of_it_with_the_next_call(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    old = publisher_on(config)
+    publisher_on(config)
+    old.publish_batch([price()], more=True)
+    with pytest.raises(Fenced):
+        old.publish_batch([])
+    assert not client.exists(TICKER_LOG)
+
+
+def test_what_was_sent_ahead_to_a_frozen_redis_goes_through_once_it_wakes(
+    own_valkey: EmbeddedValkey, own_config: RedisConfig, publisher_on: Publishers
+) -> None:
+    publisher = publisher_on(own_config)
+    publisher.publish_batch([price(number=1)])
+    os.kill(own_valkey.pid, signal.SIGSTOP)
+    publisher.publish_batch([price(number=2)], more=True)
+    thread = threading.Thread(target=publisher.publish_batch, args=([price(number=3)],))
+    thread.start()
+    wait_for(lambda: publisher.trouble)
+    os.kill(own_valkey.pid, signal.SIGCONT)
+    thread.join(10)
+    assert not thread.is_alive()
+    with own_config.client() as admin:
+        assert ids(admin, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2, 3)]

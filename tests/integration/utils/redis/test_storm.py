@@ -95,6 +95,9 @@ def test_in_a_storm_every_message_is_handed_over_once_or_counted_as_lost(
         for ticker in TICKERS:
             bus.subscribe(CHANNELS.get_ticker_channel(ticker), recorder, capacity=capacity)
         bus.start_listening()
+    publisher.publish_batch([price(ticker) for ticker in TICKERS])
+    for recorder, _ in recorders:  # who has nothing yet cannot count what it is missing
+        wait_for(lambda r=recorder: len({m.symbol for m in r.messages}) == len(TICKERS), 20)
     stop = threading.Event()
     thread = threading.Thread(target=publish_until, args=(stop, publisher, random.Random(seed)))
     thread.start()

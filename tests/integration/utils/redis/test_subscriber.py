@@ -100,7 +100,7 @@ def test_an_unknown_type_is_ignored_but_its_number_counts(
     future = {"type": "auction", "symbol": "AAPL", "epoch": publisher.epoch, "seq": 2}
     publisher.publish(AAPL, future)
     assert publisher._packer is not None
-    publisher._packer.seqs["AAPL"] = 2
+    publisher._packer._ticker("AAPL").seq = 2
     publisher.publish_batch([price(number=3)])
     wait_for(lambda: len(recorder) == 2)
     assert recorder.seqs == [1, 3]

@@ -54,12 +54,24 @@ def unpacked(packed: bytes) -> list[bytes]:
     return arguments
 
 
+class Call(msgspec.Struct, array_like=True):
+    """What the last argument carries, as the function takes it apart."""
+
+    channels: list[str]
+    places: list[int]
+    ids: list[str]
+    bodies: list[str]
+    bounds: list[int | bool]
+    unlogged: list[str]
+
+
+def entries(packed: bytes) -> Call:
+    return msgspec.msgpack.decode(unpacked(packed)[-1], type=Call)
+
+
 def bodies(packed: bytes) -> list[Any]:
-    return [
-        decoded
-        for argument in unpacked(packed)
-        if argument.startswith(b"{") and (decoded := decode_typed(argument)) is not None
-    ]
+    call = entries(packed)
+    return [decode_typed(body.encode()) for body in call.bodies + call.unlogged[1::2]]
 
 
 def packer(names: BusNames | None = None) -> Packer:
@@ -92,42 +104,57 @@ def test_orders_go_first_and_otherwise_the_order_stays(batch: list[BusMessage]) 
 
 
 @given(messages_to_send)
-def test_the_call_counts_its_keys_and_arguments_right(batch: list[BusMessage]) -> None:
-    call = unpacked(packer().pack(batch).packed)
+def test_the_call_counts_its_keys_and_messages_right(batch: list[BusMessage]) -> None:
+    packed = packer().pack(batch)
+    call = unpacked(packed.packed)
     assert call[:2] == [b"FCALL", FUNCTION.encode()]
     keys = call[3 : 3 + int(call[2])]
-    rest = call[3 + int(call[2]) :]
+    assert len(call) == 3 + len(keys) + 5
     assert keys[:2] == [b"BROKER_EPOCH", b"BROKER_BATCH"]
-    orders, journalled = int(rest[4]), int(rest[5])
-    assert len(keys) == 2 + 2 * orders + journalled
-    assert all(b"_LOG_" in key for key in keys[2:])
-    unlogged = len(batch) - orders - journalled
-    assert len(rest) == 6 + 3 * (orders + journalled) + 2 * unlogged
-    assert orders == sum(isinstance(message, OrderMessage) for message in batch)
+    orders, found = int(call[-2]), entries(packed.packed)
+    assert (
+        orders == len(packed.orders) == sum(isinstance(message, OrderMessage) for message in batch)
+    )
+    logs = keys[2 : 2 + len(found.channels)]
+    assert all(log.startswith(b"TICKER_LOG_") for log in logs)
+    with_orders = len(set(found.places[:orders]))
+    assert set(found.places[:orders]) == set(range(1, with_orders + 1)), "at the tickers' head"
+    order_logs = keys[2 + len(found.channels) :]
+    assert order_logs == [log.replace(b"TICKER", b"ORDER") for log in logs[:with_orders]]
+    assert len(found.places) == len(found.ids) == len(found.bodies) == len(found.bounds)
+    assert len(found.bodies) + len(found.unlogged) // 2 == packed.messages == len(batch)
 
 
 def test_each_journalled_message_stands_with_its_key_channel_and_id() -> None:
-    order = OrderMessage(
-        symbol="MSFT",
-        timestamp="2026-11-21T14:30:05Z",
-        event="new",
-        order_data={},
-        update={},
-        account_id="x",
-        paper=True,
-        source="stream",
-    )
-    call = unpacked(packer(BusNames("P_")).pack([_price("AAPL"), order]).packed)
-    assert call[3:8] == [
+    batch = [_price("AAPL"), _order("MSFT"), _price("MSFT")]
+    packed = packer(BusNames("P_")).pack(batch).packed
+    call = unpacked(packed)
+    assert call[3:-5] == [
         b"P_BROKER_EPOCH",
         b"P_BROKER_BATCH",
         b"P_TICKER_LOG_MSFT",
-        b"P_ORDER_LOG_MSFT",
         b"P_TICKER_LOG_AAPL",
+        b"P_ORDER_LOG_MSFT",
     ]
-    assert call[8:14] == [b"%d" % EPOCH, b"1", b"10000", b"604800", b"1", b"1"]
-    assert call[14:16] == [b"P_TICKER_UPDATES_MSFT", b"%d-1" % EPOCH]
-    assert call[17:19] == [b"P_TICKER_UPDATES_AAPL", b"%d-1" % EPOCH]
+    assert call[-5:-1] == [b"%d" % EPOCH, b"1", b"604800", b"1"]
+    found = entries(packed)
+    assert found.channels == ["P_TICKER_UPDATES_MSFT", "P_TICKER_UPDATES_AAPL"]
+    assert found.places == [1, 2, 1]
+    assert found.ids == [f"{EPOCH}-1", f"{EPOCH}-1", f"{EPOCH}-2"]
+
+
+def test_a_journal_is_trimmed_now_and_then() -> None:
+    packs = packer()
+    bounds = entries(packs.pack([_price("AAPL")] * 40).packed).bounds
+    assert [seq for seq, bound in enumerate(bounds, 1) if bound] == [16, 32]
+    assert bounds[15] == 10_000
+    assert entries(packs.pack([_price("AAPL")] * 10).packed).bounds[7] == 10_000, "the 48th"
+
+
+def test_text_beyond_ascii_stays_as_it_is() -> None:
+    order = msgspec.structs.replace(_order("AAPL"), order_data={"note": "Ä→𝄞\n}\n"}, update={})
+    (message,) = bodies(packer().pack([order]).packed)
+    assert message.order_data == order.order_data
 
 
 def test_the_journals_share_their_memory_among_all_tickers() -> None:
@@ -156,6 +183,19 @@ def test_a_symbol_that_cannot_name_a_channel_spoils_no_number() -> None:
         packs.pack([_price("AAPL"), _price("no such\n")])
     (message,) = bodies(packs.pack([_price("AAPL")]).packed)
     assert message.seq == 2
+
+
+def _order(symbol: str) -> OrderMessage:
+    return OrderMessage(
+        symbol=symbol,
+        timestamp="2026-11-21T14:30:05Z",
+        event="new",
+        order_data={},
+        update={},
+        account_id="x",
+        paper=True,
+        source="stream",
+    )
 
 
 def _price(symbol: str) -> PriceMessage:
