@@ -43,8 +43,8 @@ class Bookmark:
     def load(self) -> Reconciled:
         """The furthest that is known anywhere. Raises redis.RedisError."""
         saved: Any = self._client.get(self._names.BROKER_RECONCILED)
-        _, recorded = self._record.load()
-        texts = (saved.decode(errors="replace") if saved else "", recorded or "")
+        recorded = self._record.load_reconciled() or ""
+        texts = (saved.decode(errors="replace") if saved else "", recorded)
         return max(map(Reconciled.parse, texts))
 
     def save(self, reconciled: Reconciled) -> None:

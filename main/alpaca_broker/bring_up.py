@@ -85,7 +85,7 @@ class BringUp:
         parts = self._parts
         assert parts.leadership is not None
         record, publisher = self._broker.order_record, parts.publisher
-        recorded, _ = record.load()
+        recorded = record.load()
         # Before the epoch: a Redis that was emptied gets the order journals back with it.
         publisher.remember_orders([*recorded, *publisher.remembered_orders()])
         publisher.open_epoch(parts.leadership.value)

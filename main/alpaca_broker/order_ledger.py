@@ -11,7 +11,15 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 from ..utils.redis.messages import parse_rfc3339
-from ..utils.told_orders import Execution, Told, ToldOrders, Update, decimal, quantity
+from ..utils.told_orders import (
+    NEAR_S,
+    Execution,
+    Told,
+    ToldOrders,
+    Update,
+    decimal,
+    quantity,
+)
 
 # An order's status, and the event by which the stream would have told it. Fills are told by their
 # own executions. `filled` and `partially_filled` are therefore not here.
@@ -102,7 +110,7 @@ def _untold(known: Told, fills: list[Activity]) -> list[Activity]:
     fills = sorted(fills, key=lambda fill: str(fill.get("transaction_time")))
     untold = [(fill, Execution.of(fill, quantity(fill.get("cum_qty")))) for fill in fills]
     told = list(known.executions)
-    for is_same in (_at_once, _to_one_sum, _ahead):
+    for is_same in (_exactly, _at_once, Execution.reaches, _ahead):
         for pair in list(untold):
             match = next((one for one in told if is_same(one, pair[1])), None)
             if match is not None:
@@ -111,16 +119,18 @@ def _untold(known: Told, fills: list[Activity]) -> list[Activity]:
     return [fill for fill, _ in untold]
 
 
+def _exactly(told: Execution, listed: Execution) -> bool:
+    return told.cumulative == listed.cumulative and _at_once(told, listed)
+
+
 def _at_once(told: Execution, listed: Execution) -> bool:
-    return told.moment == listed.moment > 0 and told[1:3] == listed[1:3]
-
-
-def _to_one_sum(told: Execution, listed: Execution) -> bool:
-    return told[:2] == listed[:2]
+    is_known = told.moment_s > 0 and listed.moment_s > 0
+    return is_known and told.is_near(listed, 0.001) and told[1:3] == listed[1:3]
 
 
 def _ahead(told: Execution, listed: Execution) -> bool:
-    return decimal(told.cumulative) > decimal(listed.cumulative) and told[1:3] == listed[1:3]
+    is_ahead = decimal(told.cumulative) > decimal(listed.cumulative)
+    return is_ahead and told.is_near(listed, NEAR_S) and told[1:3] == listed[1:3]
 
 
 def _execution(order: Mapping[str, Any], fill: Mapping[str, Any]) -> Update:

@@ -18,14 +18,15 @@ import hashlib
 import os
 import queue
 import threading
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from ..utils.redis.constants import BusNames
-from ..utils.redis.order_memory import OrderEntry
+from ..utils.redis.order_memory import KEPT, OrderEntry
 
 log: Final = structlog.get_logger("tickerbus.order_record")
 
@@ -70,19 +71,22 @@ class OrderRecord:
         self._moments = moments
         self._put(b"%b%b %b\n" % (self._prefix, _RECONCILED, moments.encode()))
 
-    def load(self) -> tuple[list[OrderEntry], str | None]:
-        """All entries that are there, the oldest first, and the last noted moments."""
-        entries: list[OrderEntry] = []
+    def load(self) -> list[OrderEntry]:
+        """The last entries that are there, the oldest first."""
+        entries: deque[OrderEntry] = deque(maxlen=KEPT)
+        for key, rest in self._lines():
+            entry_id, _, body = rest.partition(b" ")
+            if key.startswith(self._prefix + _ORDER) and _is_place(entry_id) and body:
+                entries.append((key, entry_id, body))
+        return list(entries)
+
+    def load_reconciled(self) -> str | None:
+        """The moments that were noted last."""
         moments = self._moments
-        for path in (_older(self._path), self._path) if self._path else ():
-            for line in _lines_of(path):
-                key, _, rest = line.partition(b" ")
-                entry_id, _, body = rest.partition(b" ")
-                if key == self._prefix + _RECONCILED:
-                    moments = rest.decode(errors="replace")
-                elif key.startswith(self._prefix + _ORDER) and _is_place(entry_id) and body:
-                    entries.append((key, entry_id, body))
-        return entries, moments
+        for key, rest in self._lines():
+            if key == self._prefix + _RECONCILED:
+                moments = rest.decode(errors="replace")
+        return moments
 
     def close(self, timeout_s: float) -> bool:
         """Write what waits, and end; whether that was done in time."""
@@ -92,6 +96,12 @@ class OrderRecord:
         self._waiting.put(None)
         thread.join(timeout_s)
         return not thread.is_alive()
+
+    def _lines(self) -> Iterator[tuple[bytes, bytes]]:
+        for path in (_older(self._path), self._path) if self._path else ():
+            for line in _lines_of(path):
+                key, _, rest = line.partition(b" ")
+                yield key, rest
 
     def _put(self, line: bytes) -> None:
         if self._thread is None:
@@ -144,14 +154,16 @@ def _older(path: Path) -> Path:
     return path.with_name(path.name + ".1")
 
 
-def _lines_of(path: Path) -> list[bytes]:
+def _lines_of(path: Path) -> Iterator[bytes]:
+    """One at a time: the file may be larger than all that the broker otherwise keeps."""
     try:
-        return path.read_bytes().split(b"\n")
+        with path.open("rb") as file:
+            for line in file:
+                yield line.removesuffix(b"\n")
     except FileNotFoundError:
-        return []
+        return
     except OSError as error:
         log.warning("order_record.not_read", path=str(path), error=str(error))
-        return []
 
 
 def _is_place(entry_id: bytes) -> bool:

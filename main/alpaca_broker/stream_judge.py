@@ -90,6 +90,7 @@ class StreamJudge:
 
     def __init__(self) -> None:
         self._watched: dict[str, _Watched] = {}
+        self._judged_s = math.inf
         self._renewed_s = -math.inf
         self._renew_wait_s = RENEW_FIRST_S
 
@@ -106,6 +107,9 @@ class StreamJudge:
         """`arrived`: how many messages of every followed ticker the stream has brought;
         `connection`: its own state."""
         self._watch(arrived, now_s)
+        if now_s - self._judged_s > SLEPT_S:
+            self.excuse(now_s)  # we slept, or the whole machine did: it was not the tickers
+        self._judged_s = now_s
         if connection != "LIVE":
             # Silence while the connection is away is explained, and must not look like muteness
             # in the moment that it is back.

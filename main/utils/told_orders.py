@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
-
-from .redis.messages import parse_rfc3339
 
 # Alpaca's own message: `event` and `order`, and whatever else it tells of the event.
 Update: TypeAlias = Mapping[str, Any]
@@ -22,28 +21,41 @@ T = TypeVar("T")
 EXECUTIONS: Final = frozenset({"fill", "partial_fill"})
 ENDS: Final = frozenset({"fill", "canceled", "expired", "rejected", "replaced"})
 NO_ORDER: Final = ""  # what an update without an order is noted under
+NEAR_S: Final = 2.0  # the stream and REST need not tell the same moment
+UNKNOWN: Final = "None"  # a quantity that was not told
 _IDS: Final = ("event_id", "execution_id", "activity_id")
 _IDS_PER_ORDER: Final = 4
 
 
 class Execution(NamedTuple):
     """One execution as it was told. The stream's snapshot of its order may have run ahead, so that
-    `cumulative` is a later one's; `moment` is the time as it was told, in one spelling."""
+    `cumulative` is a later one's. `moment_s` is Unix time, 0 where none was told."""
 
     cumulative: str
     quantity: str
     price: str
-    moment: int
+    moment_s: float
 
     @classmethod
     def of(cls, told: Mapping[str, Any], cumulative: str) -> Execution:
         """From a stream's update, or an activity of REST."""
         at = told.get("transaction_time") or told.get("timestamp")
         try:
-            moment = parse_rfc3339(str(at))
-        except ValueError:
-            moment = 0
-        return cls(cumulative, quantity(told.get("qty")), quantity(told.get("price")), moment)
+            moment_s = datetime.fromisoformat(str(at)).timestamp()
+        except (ValueError, OverflowError):
+            moment_s = 0.0
+        return cls(cumulative, quantity(told.get("qty")), quantity(told.get("price")), moment_s)
+
+    def reaches(self, listed: Execution) -> bool:
+        """Whether it makes up the same sum, with the same quantity if one was told."""
+        is_same = self.cumulative == listed.cumulative and self.is_near(listed, NEAR_S)
+        return is_same and self.quantity in (listed.quantity, UNKNOWN)
+
+    def is_near(self, other: Execution, within_s: float) -> bool:
+        """Whether both may have happened at the same time, as far as that was told."""
+        if not (self.moment_s and other.moment_s):
+            return True
+        return abs(self.moment_s - other.moment_s) <= within_s
 
 
 @dataclass(slots=True)
@@ -121,7 +133,7 @@ class ToldOrders:
         if 0 < decimal(update["order"].get("filled_qty")) <= told.quantity:
             return False
         one = Execution.of(update, cumulative)
-        return all(known[:2] != one[:2] for known in told.executions)
+        return not any(known.reaches(one) for known in told.executions)
 
     def _forget(self) -> None:
         """The oldest ended orders go; of open ones, only when there are twice too many."""

@@ -135,3 +135,28 @@ def test_one_execution_that_was_told_does_not_stand_for_another() -> None:
 
 
 MOMENT, FAR = "2026-11-20T15:00:00Z", 4_000_000_000_000_000_000
+
+
+def test_an_execution_behind_a_snapshot_that_ran_ahead_is_found() -> None:
+    """The stream told the first with the order as it was after the second, and dropped that one."""
+    ledger = OrderLedger()
+    order = {"id": "o", "filled_qty": "3", "status": "filled"}
+    ledger.note({"event": "partial_fill", "execution_id": "e1", "qty": "1", "order": order})
+    fills = [
+        {"cum_qty": "1", "qty": "1", "type": "partial_fill", "transaction_time": MOMENT},
+        {"cum_qty": "3", "qty": "2", "type": "fill", "transaction_time": MOMENT},
+    ]
+    assert [update["cum_qty"] for update in ledger.missing(order, fills, FAR)] == ["3"]
+
+
+def test_of_two_equal_executions_the_one_that_was_told_is_known_by_its_moment() -> None:
+    ledger = OrderLedger()
+    order = {"id": "o", "filled_qty": "2", "status": "filled"}
+    told = {"event": "fill", "execution_id": "e1", "qty": "1", "timestamp": MOMENT}
+    ledger.note({**told, "order": order})
+    later = "2026-11-20T15:00:01Z"
+    fills = [
+        {"cum_qty": "1", "qty": "1", "type": "partial_fill", "transaction_time": MOMENT},
+        {"cum_qty": "2", "qty": "1", "type": "fill", "transaction_time": later},
+    ]
+    assert [update["cum_qty"] for update in ledger.missing(order, fills, FAR)] == ["2"]

@@ -54,13 +54,11 @@ def test_what_was_noted_is_there_for_the_next_broker(
     record.note_reconciled("2026-11-21T10:00:00Z 2026-11-21T09:00:00Z")
     assert record.close(5)
     successor = reopened()
-    assert successor.load() == (
-        [entry(1), entry(2), entry(3)],
-        "2026-11-21T10:00:00Z 2026-11-21T09:00:00Z",
-    )
+    assert successor.load() == [entry(1), entry(2), entry(3)]
+    assert successor.load_reconciled() == "2026-11-21T10:00:00Z 2026-11-21T09:00:00Z"
     successor.note(entry(4))
     assert successor.close(5)
-    assert reopened().load()[0][-1] == entry(4)
+    assert reopened().load()[-1] == entry(4)
     assert file_of(tmp_path).stat().st_mode & 0o077 == 0, "orders are nobody else's business"
 
 
@@ -68,7 +66,7 @@ def test_another_account_has_its_own(record: OrderRecord, reopened: Reopen) -> N
     record.note(entry(1))
     assert record.close(5)
     other = reopened("another account")
-    assert other.load() == ([], None)
+    assert other.load() == []
     assert other.close(5)
 
 
@@ -76,7 +74,7 @@ def test_without_a_folder_nothing_is_kept_and_no_thread_started() -> None:
     record = OrderRecord(None)
     record.open(NAMES, "account")
     record.note(entry(1))
-    assert record.load() == ([], None)
+    assert record.load() == []
     assert record.close(0)
 
 
@@ -92,8 +90,18 @@ def test_what_a_crash_cut_short_costs_that_line_only(
     successor = reopened()
     successor.note(entry(3))
     assert successor.close(5)
-    found = [one for one in reopened().load()[0] if one[2] != b"{"]
+    found = [one for one in reopened().load() if one[2] != b"{"]
     assert found == [entry(1), entry(3)]
+
+
+def test_only_so_many_of_the_newest_are_loaded(
+    record: OrderRecord, reopened: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        record.note(entry(number))
+    assert record.close(5)
+    monkeypatch.setattr(order_record, "KEPT", 3)
+    assert reopened().load() == [entry(7), entry(8), entry(9)]
 
 
 def test_its_size_is_bounded_and_the_newest_stay(
@@ -106,7 +114,7 @@ def test_its_size_is_bounded_and_the_newest_stay(
             assert record.close(5)
             record.open(NAMES, "account")
     assert record.close(5)
-    found, _ = reopened().load()
+    found = reopened().load()
     assert found == [entry(number) for number in range(200)][-len(found) :]
     assert 10 < len(found) < 60
 
@@ -119,4 +127,4 @@ def test_a_folder_that_cannot_be_written_costs_the_record_and_is_told(
     record.note(entry(1))
     assert record.close(5)
     assert record.counters["order_record_failures"] == 1
-    assert reopened().load() == ([], None)
+    assert reopened().load() == []
