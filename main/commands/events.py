@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..holders import parse_duration
-from .common import Mistake, console, ended_by_signals, open_settings
+from .common import Mistake, console, ended_by_signals, errors, open_settings
 
 if TYPE_CHECKING:
     from ..trade_events import RedisEventBus, TradeEvent
@@ -36,6 +36,8 @@ def tail(symbol: SymbolArgument = None, as_json: AsJson = False) -> None:
         printer = _Printer(as_json, bus.stop)
         bus.subscribe_all(symbol, printer.take)
         with ended_by_signals(bus.stop):
+            whose = symbol or "every symbol"
+            errors.print(f"Trade events of {whose}, as they happen; Ctrl-C ends it.", style="dim")
             bus.listen()
 
 

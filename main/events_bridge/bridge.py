@@ -18,7 +18,13 @@ from types import TracebackType
 from typing import Final, Self
 
 import structlog
-from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError
+from redis.exceptions import (
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+    WatchError,
+)
 
 from ..trade_events import RedisEventBus, TradeEvent
 from ..utils.redis.client import TickerClient
@@ -50,6 +56,7 @@ _PASSING: Final = (
     MasterDownError,
     TryAgainError,
     OutOfMemoryError,
+    WatchError,  # redis-py's word for a connection that was lost while it watched a key
 )
 
 

@@ -40,9 +40,11 @@ class Publisher:
         ticket = Ticket(1) if wait else None
         if not self._sender.put((Outgoing(event.event_id, packed, ticket, 0),)):
             return self._unsent(event.event_id, "dropped")
-        if ticket is None or not self._wait(ticket):
-            return self._unsent(event.event_id, "spooled")
-        return _receipt(ticket.outcomes[0])
+        if ticket is not None:
+            self._wait(ticket)
+            if (outcome := ticket.outcomes[0]) is not None:
+                return _receipt(outcome)
+        return self._unsent(event.event_id, "spooled")
 
     def publish_many(self, events: Iterable[TradeEvent]) -> list[Receipt]:
         """
@@ -82,13 +84,11 @@ class Publisher:
             else:
                 yield _receipt(outcome)
 
-    def _wait(self, ticket: Ticket) -> bool:
-        if self._sender.behind:
-            return ticket.wait(0)
-        if ticket.wait(self._timeout_s):
-            return True
-        self._sender.behind = True  # nobody else need wait as long, until Redis answers again
-        return False
+    def _wait(self, ticket: Ticket) -> None:
+        if not self._sender.behind:
+            ticket.wait(self._timeout_s)
+            if not ticket.is_settled:
+                self._sender.behind = True  # nobody else need wait as long, until Redis answers
 
     def _unsent(self, event_id: str, status: Status) -> Receipt:
         return Receipt(event_id=event_id, status=status, reason=self._sender.trouble)
@@ -100,8 +100,7 @@ def _checked(event: TradeEvent) -> TradeEvent:
     raise InvalidTradeEvent("event", f"must be a TradeEvent, not {type(event).__name__}")
 
 
-def _receipt(outcome: Receipt | PublishRefused | None) -> Receipt:
-    if isinstance(outcome, Receipt):
-        return outcome
-    assert outcome is not None, "every place of a settled ticket has its outcome"
-    raise outcome
+def _receipt(outcome: Receipt | PublishRefused) -> Receipt:
+    if isinstance(outcome, PublishRefused):
+        raise outcome
+    return outcome

@@ -53,27 +53,31 @@ def publish_head(names: TradeNames) -> tuple[str | int, ...]:
 class Ticket:
     """What a publisher waits for: the outcomes of its events."""
 
-    __slots__ = ("_done", "_left", "outcomes")
+    __slots__ = ("_answered", "_left", "outcomes")
 
     def __init__(self, count: int) -> None:
         self.outcomes: list[Receipt | PublishRefused | None] = [None] * count
         self._left = count
-        self._done = threading.Lock()
-        self._done.acquire()
+        self._answered = threading.Event()
 
     def settle(self, place: int, outcome: Receipt | PublishRefused) -> None:
         """By the sender's thread only."""
         self.outcomes[place] = outcome
         self._left -= 1
         if not self._left:
-            self._done.release()
+            self._answered.set()
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether all are settled within the time."""
-        if not self._done.acquire(timeout=max(0.0, timeout_s)):
-            return False
-        self._done.release()  # for whoever asks again
-        return True
+    def let_go(self) -> None:
+        """Nobody need wait any longer: Redis is away."""
+        self._answered.set()
+
+    def wait(self, timeout_s: float) -> None:
+        """Until all is settled, or Redis is away, or the time is over."""
+        self._answered.wait(timeout_s)
+
+    @property
+    def is_settled(self) -> bool:
+        return not self._left
 
 
 class Outgoing:
@@ -270,6 +274,10 @@ class Sender:
 
     def _note_trouble(self, error: BaseException, wait_s: float) -> None:
         self.behind = True
+        with self._changed:
+            waiting = {item.ticket for item in self._queue if item.ticket is not None}
+        for ticket in waiting:
+            ticket.let_go()
         if self.trouble is None:
             log.warning(
                 "trade_events.redis_unavailable",

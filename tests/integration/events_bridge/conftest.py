@@ -46,6 +46,8 @@ class RunningBridge:
         self.bridge.stop()
         self._thread.join(10)
         assert self.ended, "the bridge did not end within 10 s"
+        if self.failure is not None:
+            raise self.failure
 
 
 StartBridge = Callable[..., RunningBridge]

@@ -62,7 +62,8 @@ def buses() -> Iterator[Buses]:
     made: list[RedisEventBus] = []
 
     def make(config: RedisConfig, **options: Any) -> RedisEventBus:
-        made.append(RedisEventBus(config, **options))
+        # A loaded machine is slow, but not away.
+        made.append(RedisEventBus(config, **{"publish_timeout_s": 20.0, **options}))
         return made[-1]
 
     yield make

@@ -187,7 +187,12 @@ def test_tail_prints_events_as_they_happen_until_it_is_ended(
     port = here._config.port
     with printed.open("w") as out:
         process = subprocess.Popen(
-            command, env=environment(port), cwd=ROOT, stdout=out, stderr=out, text=True
+            command,
+            env=environment(port),
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
     try:
         channel = "trades:AAPL:order.created"
