@@ -253,7 +253,7 @@ class Board:
         world, broker = self.world(now_s), self.broker
         account = broker.account_id if broker and broker.account_id else None
         return {
-            "state": world.broker_state or "WAITING",
+            "state": "UNKNOWN" if world.redis_trouble else world.broker_state or "WAITING",
             "paper": None if broker is None else broker.paper,
             "account": None if account is None else f"…{words.word(account)[-4:]}",
             "orders_ready": bool(broker and broker.upstream.orders.ready),

@@ -15,7 +15,7 @@ import structlog
 from ..holders import current_holders
 from ..utils.redis.config import CONNECTION_FAULTS
 from ..utils.redis.constants import BusNames
-from ..utils.redis.errors import BusError
+from ..utils.redis.errors import BusError, RedisUnavailable
 from ..utils.redis.messages import BrokerStatus, RegistrationReply
 from ..utils.redis.subscriber import RedisSubscriber
 from ..utils.tracebacks import plain_traceback
@@ -136,7 +136,9 @@ class BoardReader:
         if self._trouble_since_s is None:
             self._trouble_since_s = time.time()
             log.warning("dashboard.redis_away", error=str(error))
-        told = words.word(getattr(error, "cause", error), 160)
+        # In plain words: `nobody listens there`, not `Error 111 connecting to …`.
+        plain = error if isinstance(error, BusError) else RedisUnavailable("", error)
+        told = words.word(str(plain).rpartition("is not available: ")[2].rstrip("."), 160)
         since = words.clock(self._trouble_since_s)
         with self.lock:
             before = self._board.redis

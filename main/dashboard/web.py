@@ -14,6 +14,7 @@ import redis
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from ..utils.redis.constants import BusNames
 from . import words
@@ -29,6 +30,7 @@ from .registrar import Answer, Registrar
 from .stream import MAX_VIEWERS, Pulse, Viewer
 
 MAX_FORM: Final = 4_096  # bytes
+TITLES: Final = {403: "Not accepted", 404: "Not here"}
 
 
 class Page:
@@ -140,18 +142,16 @@ def make_app(page: Page) -> FastAPI:
     _add_live(app, page)
     app.add_middleware(Doorkeeper, page=page)
 
-    @app.exception_handler(HTTPException)
-    async def refuse(request: Request, error: HTTPException) -> Response:
+    @app.exception_handler(AnyHTTPException)  # Starlette's own as well: no such address
+    async def refuse(request: Request, error: AnyHTTPException) -> Response:
         if request.headers.get("hx-request") == "true":
             answers = [Answer(ok=False, words=f"{error.detail} Load the page again.")]
             html = page.panels.templates.get_template("_answers.html").render(answers=answers)
             return HTMLResponse(html)  # htmx shows what came with 200
-        titles = {403: "Not accepted", 404: "Not here"}
-        title = titles.get(error.status_code, "That did not work")
-        return page.show(
-            request, "", status=error.status_code, template="refused", title=title,
-            words=error.detail,
-        )  # fmt: skip
+        title = TITLES.get(error.status_code, "That did not work")
+        told = "There is no such page." if error.detail == "Not Found" else error.detail
+        context = {"template": "refused", "title": title, "words": told}
+        return page.show(request, "", status=error.status_code, **context)
 
     return app
 

@@ -42,15 +42,17 @@ def test_the_first_answer_says_all_without_a_single_event(site: Site, bus: Bus) 
         row = re.search(r'<tr data-symbol="AAPL">.*?</tr>', site.ask("/").text, re.S)
         return row[0] if row else ""
 
+    shows(site, "/registrations", "bot-1")
     row = wait_for(lambda: row if ">LIVE<" in (row := row_of_aapl()) else None, PATIENCE_S, "LIVE")
     assert re.search(r'class="c-last num \w*">189\.21<', row)
     assert re.search(r'class="c-held num">1<', row)
-    assert "bot-1" in site.ask("/registrations").text
     for path in ("/orders", "/gaps", "/health", "/ticker/AAPL", "/ticker/BTC/USD"):
         answer = site.ask(path)
         assert answer.status == 200, path
         assert answer.headers["cache-control"] == "no-store"
-    assert site.ask("/nothing").status == 404
+    nowhere = site.ask("/nothing")
+    assert nowhere.status == 404
+    assert "There is no such page" in nowhere.text
 
 
 def test_what_the_journals_held_before_the_page_was_opened_is_shown(
