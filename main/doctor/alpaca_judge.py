@@ -7,7 +7,7 @@ from typing import Final
 
 from .alpaca_facts import AlpacaFacts, Answer
 from .findings import Notebook
-from .redis_judge import judge_clock
+from .redis_clients import judge_clock
 
 FREE_SYMBOLS: Final = 30
 FREE_CALLS: Final = 200  # a minute of the market-data API; a paying plan has thousands

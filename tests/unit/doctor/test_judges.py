@@ -11,8 +11,9 @@ from main.doctor.alpaca_judge import Plan, judge_alpaca
 from main.doctor.broker_check import judge_account, judge_broker, judge_budget
 from main.doctor.connection_check import Endpoint, judge_connection
 from main.doctor.findings import Notebook, Severity
+from main.doctor.redis_clients import judge_clock, pubsub_limits
 from main.doctor.redis_facts import RedisFacts
-from main.doctor.redis_judge import Expectations, judge_clock, judge_redis, pubsub_limits
+from main.doctor.redis_judge import Expectations, judge_redis
 from main.holders import Holder
 from main.utils.redis.batch import JournalBounds
 from main.utils.redis.messages import (

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from main.alpaca_broker import AlpacaBroker, BrokerConfig
 from main.metrics import BrokerCollector, ReaderCollector
-from main.metrics.broker import BY_STREAM, COUNTED
+from main.metrics.counted import BY_STREAM, COUNTED
 from main.metrics.health import liveness, readiness
 from main.settings import load_settings
 from main.utils.redis.messages import PriceMessage, now_rfc3339, rfc3339
@@ -36,7 +36,7 @@ def test_every_counter_of_the_broker_is_served() -> None:
     files = [*(ROOT / "main/alpaca_broker").glob("*.py"), ROOT / "main/utils/redis/publisher.py"]
     counted = {name for file in files for name in COUNTS.findall(file.read_text("utf-8"))}
     served = {source for each in COUNTED for source in each.sources} | set(BY_STREAM)
-    assert counted - served - SERVED_OTHERWISE == set(), "add them in main/metrics/broker.py"
+    assert counted - served - SERVED_OTHERWISE == set(), "add them in main/metrics/counted.py"
     text = "".join(file.read_text("utf-8") for file in files)
     stale = {source for source in served if f'"{source.removeprefix("orders_")}"' not in text}
     assert {s for s in stale if f'"{s}"' not in text} == set(), "nobody counts them any more"
