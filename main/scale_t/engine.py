@@ -51,6 +51,9 @@ REFRESH_UNREADY_S: Final = 5.0
 CLOCK_S: Final = 30.0
 FIRST_HEARTBEAT_S: Final = 2.0
 SAVE_S: Final = 60.0
+CHECK_AGAIN_S: Final = 5.0
+SHORT_CHECK_S: Final = 1.0
+SHORT_CHECKS: Final = 2  # so often it is looked at again before a shortfall is believed
 NEVER_GRANTED: Final = frozenset(
     {"invalid_ticker", "unknown_ticker", "unsupported_asset_class", "insufficient_subscription"}
 )
@@ -88,7 +91,8 @@ class Engine:
         self._stop_asked = self._closed = False
         self._refresh_at = self._clock_at = self._save_at = self._ask_price_at = 0.0
         self._checking = self._heard_open = False
-        self._started_at = 0.0
+        self._started_at = self._check_at = 0.0
+        self._short_checks = 0
 
     # -- any thread
 
@@ -245,7 +249,7 @@ class Engine:
             case AskClock(), Clock():
                 self.session.see_clock(answer)
             case AskFacts(), _:
-                self._see_facts(answer)
+                self._see_facts(answer, now)
             case AskPrice(), LatestTrade():
                 self.prices.replace(answer)
 
@@ -261,8 +265,8 @@ class Engine:
         )
         if self.ladder.mode is not mode:
             log.error("scale_t.mode", mode=self.ladder.mode.name, reason=self.ladder.reason)
-            if self.ladder.mode is Mode.HELD:
-                self.session.doubt()
+        if refused.status == 403 and place.kind == "profit":
+            self.session.doubt()  # the account may have less than it owns
 
     def _see_listed(self, job: ListOpen, answer: Told, now: float) -> None:
         if isinstance(answer, Listed):
@@ -271,12 +275,19 @@ class Engine:
         if asked is not None:
             self._obey.tell_updated(asked, answer)
 
-    def _see_facts(self, answer: Told) -> None:
+    def _see_facts(self, answer: Told, now: float) -> None:
         self._checking = False
         if not isinstance(answer, Facts):
+            self._check_at = now + CHECK_AGAIN_S
             return
-        verdict = self.session.judge(self.ladder, answer)
-        if not verdict.problems:
+        sure = self._short_checks >= SHORT_CHECKS
+        verdict = self.session.judge(self.ladder, answer, sure=sure)
+        self._short_checks = self._short_checks + 1 if verdict.short_of and not sure else 0
+        if self._short_checks:
+            # Less than it owns: somebody else's trade, or an own fill that was not told yet.
+            self._check_at = now + SHORT_CHECK_S
+            self.update(now)
+        elif not verdict.problems:
             log.info("scale_t.session", session=answer.session, account_qty=str(answer.account_qty))
             self.save(answer.account_qty)
         elif self.ladder.mode in (Mode.TRADING, Mode.PAUSED):
@@ -330,7 +341,8 @@ class Engine:
         if now >= self._clock_at and self._desk.room > 0:
             self._clock_at = now + CLOCK_S
             self._submit(AskClock(), now)
-        if self.session.wants_check and not self._checking and self._desk.room > 0:
+        due = now >= self._check_at and self._desk.room > 0
+        if self.session.wants_check and not self._checking and due:
             self._checking = True
             saved = self.session.saved
             self._submit(AskFacts(since=None if saved is None else saved.saved_at), now)

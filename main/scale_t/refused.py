@@ -6,7 +6,8 @@
   is not offered is not protected.
 * no buying power is not the end, for it comes back when an exit fills: the rung waits, from 30 s
   to five minutes.
-* less quantity than this ladder owns means that somebody else sold it: it is HELD.
+* an exit for want of quantity waits, too, and the shell looks at the account: if that has less than
+  the ladder owns, somebody else sold it, and `session_check.py` holds it.
 * any other refusal that no waiting mends PAUSES it: a person has to look.
 """
 
@@ -47,8 +48,6 @@ def consequence_of(kind: OrderKind, refused: Refused) -> Consequence:
         return Consequence(rule=rule, mode=None)
     if rule.remedy is Remedy.STOP_ALL:
         return Consequence(rule=rule, mode=Mode.HELD)
-    if rule.cause == "insufficient_qty":
-        return Consequence(rule=EXIT_AGAIN, mode=Mode.HELD)
     if rule.cause == "buying_power" and kind == "entry":
         return Consequence(rule=NO_BUYING_POWER, mode=None)
     if kind == "profit":

@@ -27,12 +27,14 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
     """The ladder when it was last seen. `adopted`: own quantity that somebody else undid, by rung.
-    Quantities and `last_price` are of that moment; `start_price` is from before all splits."""
+    Quantities and `last_price` are of that moment. `ratio`: of the splits since the ladder's terms
+    were given, `start_price` among them; it begins anew with a ladder that owns nothing."""
 
     saved_at: str
     session: str = ""
     session_entered: Decimal = Decimal(0)  # what had been entered when that session began
     start_price: Decimal | None = None
+    ratio: Decimal = Decimal(1)
     own_qty: Decimal = Decimal(0)
     account_qty: Decimal = Decimal(0)
     last_price: Decimal | None = None

@@ -163,18 +163,19 @@ class ScaleT:
         try:
             # Listening comes first: what happens while the orders are listed is not missed.
             feed.start(LISTEN_WITHIN_S)
-            self._restore(engine.parts.venue, engine.ladder, saved)
+            self._restore(engine, saved)
             return self._trade(engine, feed)
         finally:
             feed.stop(timeout_s=1.0)
             control.close()
 
-    def _restore(self, venue: Venue, ladder: Ladder, saved: Saved | None) -> None:
+    def _restore(self, engine: Engine, saved: Saved | None) -> None:
         ticker, config = self._config.ticker, self._config
+        venue, ladder = engine.parts.venue, engine.ladder
         try:
             orders = self._ask(lambda: venue.all_orders(ticker))
-            remember(ladder, orders, saved)
-            start = saved.start_price if saved is not None else None
+            known = engine.session.saved = remember(ladder, orders, saved)
+            start = known.start_price if known is not None else None
             restore(ladder, orders, config.start_price, start)
         except (NotUnderstood, TooManyOrders) as error:
             raise _Ends(NOT_STARTED, "scale_t.start_state_not_understood", error) from error

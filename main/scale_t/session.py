@@ -52,10 +52,16 @@ class Session:
             return False
         return clock.session not in (self._checked, self._judged)
 
-    def judge(self, ladder: Ladder, facts: Facts) -> Verdict:
-        """The check itself. Without problems the session may begin."""
+    def judge(self, ladder: Ladder, facts: Facts, *, sure: bool = True) -> Verdict:
+        """The check itself. Without problems the session may begin.
+
+        When the account has less than the ladder owns, an own fill may be on its way to us: unless
+        `sure`, nothing follows from that yet, and the check is wanted again.
+        """
         own_price = None if self.saved is not None else _newest_entry_price(ladder)
         verdict = compare(ladder.terms, ladder.position, own_price, self.saved, facts)
+        if verdict.short_of and not sure:
+            return verdict
         if verdict.short_of and self._adopts:
             ladder.adopt(max(Decimal(0), ladder.terms.side.sign * facts.account_qty))
             verdict = compare(ladder.terms, ladder.position, own_price, self.saved, facts)
@@ -116,6 +122,7 @@ class Session:
             session=self._checked,
             session_entered=ladder.session_entered,
             start_price=ladder.start_price,
+            ratio=ladder.ratio,
             own_qty=ladder.position,
             account_qty=account_qty,
             last_price=ladder.last_price or (before.last_price if before is not None else None),

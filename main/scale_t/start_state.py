@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from ..utils.decimals import decimal_or_none
 from ..utils.redis.messages import parse_rfc3339
 from .book import Book
 from .ladder import Ladder
@@ -65,19 +66,37 @@ def restore(
         ladder.start_at(start_price)
 
 
-def remember(ladder: Ladder, orders: Sequence[Mapping[str, Any]], saved: Saved | None) -> None:
-    """Give a new ladder what Alpaca's list of orders cannot tell: splits, and what was adopted."""
-    if saved is None:
-        return
+def remember(
+    ladder: Ladder, orders: Sequence[Mapping[str, Any]], saved: Saved | None
+) -> Saved | None:
+    """Give a new ladder what Alpaca's list of orders cannot tell: splits, and what was adopted.
+
+    Returns what still holds of it: nothing for a ladder without any order, for that is a new one.
+    """
+    prefix = ladder.book.prefix
+    own = [each for each in orders if str(each.get("client_order_id")).startswith(prefix)]
+    if saved is None or not own:
+        return None
     ladder.adopted = {int(rung): qty for rung, qty in saved.adopted.items()}
+    owned = sum(ladder.adopted.values(), ladder.terms.existing_position)
+    for order in own:
+        ratio = _ratio(order, saved)
+        ladder.book.ratios[order["client_order_id"]] = ratio
+        sign = 1 if order["client_order_id"].startswith(f"{prefix}entry:") else -1
+        owned += sign * ratio * (decimal_or_none(order.get("filled_qty")) or 0)
+    if owned:
+        # What it owns was entered on the old terms; who owns nothing was given new ones.
+        ladder.ratio = saved.ratio
+    return saved
+
+
+def _ratio(order: Mapping[str, Any], saved: Saved) -> Decimal:
+    """Of the splits since the order was submitted."""
+    submitted_ns, ratio = parse_rfc3339(str(order["submitted_at"])), Decimal(1)
     for split in saved.splits:
-        ladder.ratio *= split.ratio
-        at_ns = parse_rfc3339(split.at)
-        for order in orders:
-            name = order.get("client_order_id")
-            if name and parse_rfc3339(str(order["submitted_at"])) < at_ns:
-                ratios = ladder.book.ratios
-                ratios[name] = ratios.get(name, Decimal(1)) * split.ratio
+        if submitted_ns < parse_rfc3339(split.at):
+            ratio *= split.ratio
+    return ratio
 
 
 def _unreadable(book: Book, orders: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -31,7 +31,7 @@ from tests.integration.examples.processes import Process, environment
 TICKER, CLIENT = "AAPL", "proof"
 PREFIX: Final = order_prefix(CLIENT, TICKER)
 START_CASH: Final = Decimal(100_000)
-SETTLE_S: Final = 40.0  # an exit that a person took away is offered again only after a wait
+SETTLE_S: Final = 90.0  # exits taken away wait before they are offered again; machines may be busy
 TRADE_AGAIN_S: Final = 2.0
 Works = dict[tuple[str, int, Decimal | None], Decimal]  # kind, rung and price to open quantity
 

@@ -159,7 +159,8 @@ def test_a_held_session_opens_when_a_person_confirms_it() -> None:
 
 def test_a_confirmed_split_is_known_after_a_restart() -> None:
     """The orders from before it are of the old shares."""
-    kept = saved(own=200, account=200, last="10", splits=(Split(at=NOW, ratio=Decimal(10)),))
+    splits = (Split(at=NOW, ratio=Decimal(10)),)
+    kept = saved(own=200, account=200, last="10", splits=splits, ratio=Decimal(10))
     orders = [
         order("entry:0:1", "100", filled=10) | {"submitted_at": "2026-11-19T15:00:00Z"},
         order("entry:1:2", "9.99", filled=10) | {"submitted_at": "2026-11-20T16:00:00Z"},
@@ -181,9 +182,28 @@ def test_a_shortfall_needs_to_be_adopted() -> None:
     assert session.confirm(ladder, NOW, adopt=True, ratio=None) is None
     assert ladder.position == 15
     kept = session.snapshot(ladder, NOW, None)
-    again = Ladder(terms())
-    remember(again, [], kept)
+    again, own = Ladder(terms()), order("entry:0:1", "100") | {"submitted_at": NOW}
+    assert remember(again, [own], kept) is kept
     assert again.adopted == {1: -5}
+    assert remember(Ladder(terms()), [], kept) is None, "without an order it is a new ladder"
+
+
+def test_new_terms_after_a_split_are_not_scaled() -> None:
+    """What was bought before it was sold after it: the next ladder is given today's prices."""
+    splits = (Split(at=NOW, ratio=Decimal(10)),)
+    kept = saved(own=0, account=0, last="10", splits=splits, ratio=Decimal(10))
+    before = order("entry:0:1", "100", filled=10) | {"submitted_at": "2026-11-19T15:00:00Z"}
+    after = order("profit:0:2", "10.05") | {
+        "submitted_at": "2026-11-20T16:00:00Z",
+        "qty": "100",
+        "filled_qty": "100",
+        "status": "filled",
+    }
+    ladder = Ladder(terms())
+    remember(ladder, [before, after], kept)
+    restore(ladder, [before, after], Decimal(10))
+    assert (ladder.position, ladder.ratio) == (0, 1)
+    assert ladder.rungs[0].size == 10
 
 
 def test_hours_are_new_yorks() -> None:
