@@ -79,13 +79,17 @@ class Child:
         said = "\n".join(f"    {line}" for line in telling[-8:])
         return f"{self.name} ended with exit code {self.exit_code}" + (f":\n{said}" if said else "")
 
+    def ask_to_end(self) -> None:
+        """And do not wait: `stop` does."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
     def stop(self, timeout_s: float) -> None:
         """Ask it to end, wait, then make it end."""
         process = self._process
         if process is None:
             return
-        if process.poll() is None:
-            process.terminate()
+        self.ask_to_end()
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:

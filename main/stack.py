@@ -33,7 +33,7 @@ UP_STATES = ("RUNNING", "DEGRADED")
 OTHERS_BEATS = 3  # heartbeats of another broker until ours, that keeps silent, is given up
 # By when each has ended, counted from the first's being asked: of five seconds for everything.
 # They end one after the other, and what one does not need is the next one's.
-PARTING_S = {"scale_t": 1.4, "broker": 3.0, "page": 3.4, "local Alpaca": 3.8}
+PARTING_S = {"scale_t": 1.4, "broker": 3.0, "page": 3.2, "local Alpaca": 3.4}
 
 
 class PartFailed(Exception):
@@ -249,6 +249,9 @@ class Stack:
     def stop(self) -> None:
         """End everything within five seconds, consumers first. Also after a failed start."""
         asked_at = time.monotonic()
+        for child in self._children:
+            if child.name == "page":  # nobody needs it, so it ends while the others do
+                child.ask_to_end()
         for child in reversed(self._children):
             child.stop(max(0.1, asked_at + PARTING_S[child.name] - time.monotonic()))
         self._children.clear()

@@ -191,6 +191,9 @@ def _invitation(stack: Stack, config: StackConfig) -> str:
     lines = ["", f"Redis         {redis.address.removesuffix('/0')}"]
     if stack.page_url:
         lines.append(f"web page      {stack.page_url}")
+    if config.settings.metrics_port is not None:
+        address = f"{config.settings.metrics_host}:{config.settings.metrics_port}"
+        lines.append(f"figures       http://{address}/metrics")
     if stack.embeds_alpaca:
         lines.append(f"local Alpaca  127.0.0.1:{stack.sim_port} (keys: local / local-secret)")
         told_alpaca = local_alpaca_environment(stack.sim_port)

@@ -44,7 +44,9 @@ def broker() -> None:
         print_account(alpaca_access(settings))
 
     from ..alpaca_broker import AlpacaBroker, BrokerConfig, BrokerError, BrokerRefused
+    from ..alpaca_broker.heap import limit_arenas
 
+    limit_arenas()
     running = AlpacaBroker(BrokerConfig.from_settings(settings))
     figures = _figures(settings, running)
     # What is imported stays: the collector need not walk it again, nor look after every few frames.

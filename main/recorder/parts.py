@@ -112,8 +112,7 @@ def finish_day(folder: Path) -> None:
     if not parts:
         shutil.rmtree(folder)
         return
-    unfinished = folder.with_name(folder.name + _UNFINISHED)
-    replaced = folder.with_name(folder.name + _REPLACED)
+    unfinished, replaced = _beside(folder, _UNFINISHED), _beside(folder, _REPLACED)
     write_file(unfinished, tables_of(part.path for part in parts))
     folder.rename(replaced)
     unfinished.rename(folder)
@@ -141,13 +140,13 @@ def open_day(root: Path, day: str) -> Path:
 
 def tidy_root(root: Path) -> None:
     """Finish, or take back, what a crash interrupted when a day became one file."""
-    for replaced in root.glob(f"*.parquet{_REPLACED}"):
-        day = replaced.with_name(replaced.name.removesuffix(_REPLACED))
+    for replaced in root.glob(f".*.parquet{_REPLACED}"):
+        day = root / replaced.name.removeprefix(".").removesuffix(_REPLACED)
         if day.exists():
             shutil.rmtree(replaced)
         else:
             replaced.rename(day)
-    for unfinished in root.glob(f"*.parquet{_UNFINISHED}"):
+    for unfinished in root.glob(f".*.parquet{_UNFINISHED}"):
         unfinished.unlink()
 
 
@@ -156,9 +155,14 @@ def days_in(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if _DAY.fullmatch(path.name))
 
 
+def _beside(path: Path, what: str) -> Path:
+    """Whoever reads a folder as one file leaves out what begins with a dot."""
+    return path.with_name(f".{path.name}{what}")
+
+
 def _write(folder: Path, first: int, last: int, tables: Iterable[pa.Table]) -> Part:
     path = folder / f"part-{first:07}-{last:07}.parquet"
-    unfinished = path.with_name(path.name + _UNFINISHED)
+    unfinished = _beside(path, _UNFINISHED)
     try:
         write_file(unfinished, tables)
     except BaseException:

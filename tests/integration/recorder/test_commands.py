@@ -41,7 +41,7 @@ def test_the_journal_is_printed_as_words_or_exported_verbatim(
     verbatim = program("journal", "AAPL", "--export", "json")
     table = program("journal", "AAPL", "--export", "csv", "--since", "2026-01-01T00:00:00Z")
     file = program("journal", "AAPL", "--export", "parquet", "--into", "aapl.parquet")
-    assert [process.exit_code() for process in (words, verbatim, table, file)] == [0] * 4
+    assert [process.exit_code(60) for process in (words, verbatim, table, file)] == [0] * 4
     assert [line.split()[1:3] for line in words.lines] == [
         ["AAPL", "order"],
         ["AAPL", "price"],
@@ -56,14 +56,14 @@ def test_the_journal_is_printed_as_words_or_exported_verbatim(
     stored = pq.read_table(tmp_path / "aapl.parquet")
     assert stored.column("payload").to_pylist() == payloads
     replay = program("replay", "aapl.parquet", "--now", "--speed", "max")
-    assert replay.exit_code() == 0
+    assert replay.exit_code(60) == 0
     assert replay.lines[-1].startswith("Played 3 messages in ")
 
 
 def test_since_leaves_out_what_was_before(program: Programs, payloads: list[str]) -> None:
     later = program("journal", "AAPL", "--export", "json", "--since", _timestamp(payloads[2]))
     nothing = program("journal", "AAPL", "--since", now_rfc3339())
-    assert later.exit_code() == nothing.exit_code() == 0
+    assert later.exit_code(60) == nothing.exit_code(60) == 0
     assert later.lines == payloads[2:]
     assert nothing.lines[0].startswith("the journal has nothing of AAPL since ")
 
@@ -81,7 +81,7 @@ def test_what_is_missing_in_the_middle_is_said(
     client.xtrim(CHANNELS.ticker_log("AAPL"), maxlen=2, approximate=False)
     client.close()
     shown = program("journal", "AAPL")
-    assert shown.exit_code() == 0
+    assert shown.exit_code(60) == 0
     said, *words = sorted(shown.lines)
     assert said == "-- 5 messages that no journal keeps any more"
     assert [line.split()[2] for line in words] == ["order", "price", "price"]

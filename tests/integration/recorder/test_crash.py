@@ -70,15 +70,15 @@ def test_killed_again_and_again_it_misses_at_most_5_s_each_time_and_nothing_in_t
     rng = random.Random(6)
     for _ in range(2):
         recorder = program("record")
-        recorder.wait_for_line("Recording into")
-        (day,) = wait_for(lambda: list(folder.glob("*.parquet")))
+        recorder.wait_for_line("Recording into", 60)
+        (day,) = wait_for(lambda: list(folder.glob("*.parquet")), 30)
         before = len(recorded(day)) if any(day.glob("part-*.parquet")) else 0
         wait_for(
             lambda day=day, before=before: (
                 any(day.glob("part-*.parquet"))  # type: ignore[misc]
                 and len(recorded(day)) > before
             ),
-            20,
+            40,
         )
         time.sleep(rng.uniform(0, 2.5))  # any moment: between two flushes, or in one
         recorder.signal(signal.SIGKILL)
@@ -90,10 +90,10 @@ def test_killed_again_and_again_it_misses_at_most_5_s_each_time_and_nothing_in_t
         assert age_s < AT_MOST_MISSING_S
         assert table.num_rows == len(recorded(day))
     recorder = program("record")
-    recorder.wait_for_line("Recording into")
-    wait_for(lambda: len(recorded(day)) > table.num_rows, 20)
+    recorder.wait_for_line("Recording into", 60)
+    wait_for(lambda: len(recorded(day)) > table.num_rows, 40)
     market.stop()
-    wait_for(lambda: recorded(day)[-1] == market.count + 1, 20)
+    wait_for(lambda: recorded(day)[-1] == market.count + 1, 40)
     recorder.signal(signal.SIGTERM)
     asked_at = time.monotonic()
     assert recorder.exit_code() == 0
@@ -107,7 +107,7 @@ def test_killed_again_and_again_it_misses_at_most_5_s_each_time_and_nothing_in_t
 
 def test_a_second_program_for_the_folder_says_so(program: Programs, market: Market) -> None:
     first = program("record")
-    first.wait_for_line("Recording into")
+    first.wait_for_line("Recording into", 60)
     second = program("record")
     assert second.exit_code() == 2
     assert second.lines == [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -141,19 +140,13 @@ def test_a_strategy_runs_unchanged_and_the_original_pace_is_kept(
     ):
         stream = client.follow("AAPL", orders="all")
         wait_for(lambda: client.broker.ready)
-        came = []
-        for message in stream:
-            came.append((message.seq, time.monotonic()))
-            if len(came) == 3:
-                break
-        assert [seq for seq, _ in came] == [1, 2, 3]
-        assert came[-1][1] - came[0][1] >= 0.45
+        assert [next(stream).seq for _ in range(3)] == [1, 2, 3]
         last = client.last("AAPL")
         assert last is not None
         assert (last.id, last.timestamp) == ("17-3", price(number=2).timestamp)
-        wait_for(lambda: player.took_s > 0)
         wait_for(lambda: client.broker.state == "STOPPED")
     assert player.counters["messages"] == 4
+    assert player.took_s >= 0.5
 
 
 def test_it_waits_for_the_first_consumer_and_refuses_what_it_does_not_hold(

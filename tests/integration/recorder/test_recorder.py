@@ -201,5 +201,5 @@ def test_parts_are_merged_while_it_records(
         for number in range(2, 72):
             publisher.publish_batch([price(number=number)])
             wait_for(lambda number=number: recorder.counters["messages"] >= number - 1)  # type: ignore[misc]
-        wait_for(lambda: len(list(recorder.folder.iterdir())) < 35)
+        wait_for(lambda: len(list(recorder.folder.iterdir())) < 35, 30)
     assert numbers(tmp_path, "TICKER_UPDATES_AAPL") == list(range(2, 72))

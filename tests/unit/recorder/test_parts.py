@@ -48,6 +48,27 @@ def test_a_part_has_its_name_only_once_it_is_whole(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_part_that_was_begun_keeps_nobody_from_reading_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the middle of a write: what lies there then, others must be able to read."""
+    folder = open_day(tmp_path, "2026-11-21")
+    part(folder, 1, 1)
+    begun: list[bool] = []
+
+    def look(descriptor: int) -> None:
+        begun.append(len(list(folder.iterdir())) == 2)
+        assert pq.read_table(folder).column("seq").to_pylist() == [1]
+        assert seqs(folder) == [1]
+
+    monkeypatch.setattr(parts.os, "fsync", look)
+    with monkeypatch.context() as patched:
+        patched.setattr(parts, "_sync_folder", lambda folder: None)
+        part(folder, 2, 2)
+    assert begun == [True]
+    assert seqs(folder) == [1, 2]
+
+
 def test_merged_parts_keep_their_rows_and_order(tmp_path: Path) -> None:
     made = [part(tmp_path, number, 2 * number, 2 * number + 1) for number in range(1, 6)]
     merged = merge(tmp_path, made)
@@ -63,7 +84,7 @@ def test_a_crash_before_the_merged_ones_were_removed_repeats_nothing(tmp_path: P
     merge(folder, made[:2])
     for path, content in kept.items():
         path.write_bytes(content)
-    (folder / "part-0000004-0000004.parquet.tmp").write_bytes(b"PAR1 half of it")
+    (folder / ".part-0000004-0000004.parquet.tmp").write_bytes(b"PAR1 half of it")
     assert seqs(folder) == [1, 2, 3]
     open_day(tmp_path, "2026-11-21")
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -95,12 +116,14 @@ def test_a_crash_while_a_day_is_finished_loses_and_repeats_nothing(
 ) -> None:
     folder = open_day(tmp_path, "2026-11-20")
     whole = part(folder, 1, 1, 2).path.read_bytes()
-    unfinished = tmp_path / "2026-11-20.parquet.tmp"
+    unfinished = tmp_path / ".2026-11-20.parquet.tmp"
     unfinished.write_bytes(whole)
     if crash_after != "writing":
-        folder.rename(tmp_path / "2026-11-20.parquet.replaced")
+        folder.rename(tmp_path / ".2026-11-20.parquet.replaced")
     if crash_after == "moving in":
         unfinished.rename(folder)
+    if crash_after != "moving away":
+        assert pq.read_table(tmp_path).column("seq").to_pylist() == [1, 2]
     tidy_root(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["2026-11-20.parquet"]
     assert seqs(tmp_path) == [1, 2]
