@@ -30,6 +30,7 @@ RENEW_FIRST_S: Final = 30.0
 RENEW_CAP_S: Final = 1_800.0
 # Until a ticker was watched for so long, its rate says little.
 LEAST_WATCH_S: Final = 5.0
+SLEPT_S: Final = 1.0  # between two looks, which are four a second
 
 
 @dataclass

@@ -176,3 +176,13 @@ def test_while_nothing_can_be_said_nobody_is_mute(market: Market) -> None:
     market.judge.excuse(market.now_s)
     assert market.run(STEP_S).tickers["AAPL"] == "LIVE"
     assert market.renewals() == 0
+
+
+def test_who_slept_himself_holds_no_silence_against_the_tickers(market: Market) -> None:
+    """A paused process, or a machine that has too much to do, heard nobody."""
+    market.run(0.75, mute=frozenset(market.rates))
+    market.now_s += 3.0
+    verdict = market.run(STEP_S, mute=frozenset(market.rates))
+    assert (verdict.stream, set(verdict.tickers.values())) == ("LIVE", {"LIVE"})
+    verdict = market.run(3, mute=frozenset(market.rates))
+    assert verdict.stream == "MUTE", "a silence that lasts is noticed all the same"
