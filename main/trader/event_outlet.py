@@ -25,7 +25,7 @@ from ..utils.tracebacks import plain_traceback
 from .log import ExecutorLog
 
 SOURCE: Final = "trader"
-PREPARE_S: Final = 0.25
+PREPARE_S: Final = 2.0
 _RETRY_S: Final = 0.5
 _LOG_EVERY_S: Final = 10.0
 
@@ -70,6 +70,7 @@ class EventOutlet:
         self._queue: queue.Queue[Happening | _Prepare | None] = queue.Queue(maxsize=capacity)
         self._makers: dict[str, OrderEvents] = {}
         self._closing = threading.Event()
+        self._answers = True  # the bus, when it was asked last
         self._logged_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
@@ -85,16 +86,20 @@ class EventOutlet:
                 self.counters["happenings_dropped"] += 1
                 self._complain("executor.events_dropped", reason="the queue is full")
 
-    def prepare(self, symbol: str, timeout_s: float = PREPARE_S) -> bool:
+    def prepare(self, symbol: str) -> None:
         """Before the first order in a symbol: what we hold there from an earlier run, as the bus
         remembers it. Asked later, it might count that order already, by the bridge's word. Waits
-        for an answer for no more than a moment; False if there was none."""
+        for an answer for no more than a moment, and a bus that gave none is not waited for again.
+        """
         if symbol in self._makers:
-            return True
+            return
         asked = _Prepare(symbol=symbol, done=threading.Event())
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(asked)
-        return asked.done.wait(timeout_s)
+        if not asked.done.wait(PREPARE_S if self._answers else 0):
+            self._answers = False
+            self.counters["positions_asked_late"] += 1
+            self._complain("executor.positions_asked_late", symbol=symbol)
 
     def close(self, timeout_s: float) -> bool:
         """Publish what waits, as long as there is time; False if something is left."""
@@ -122,7 +127,7 @@ class EventOutlet:
 
     def _publish_all(self, happening: Happening | _Prepare) -> None:
         if isinstance(happening, _Prepare):
-            self._maker(happening.symbol)
+            self._answers = self._maker(happening.symbol) is not None
             happening.done.set()
             return
         if isinstance(happening, NotPlaced):

@@ -30,7 +30,7 @@ FIRST_POLL_S: Final = 0.2
 _GROWTH: Final = 1.6
 _RESERVE: Final = 0.25  # of the budget: what looks leave to orders
 _MOST_HELD_BACK: Final = 10  # looks
-_LATE_ANSWER_S: Final = 1.0
+_LATE_ANSWER_S: Final = 3.0
 
 Tell = Callable[[Sequence[Happening]], None]
 
@@ -210,6 +210,7 @@ class OrderWatch:
         # An execution that is not listed yet may come before those that are. Not for ever.
         self._held_back = self._held_back + 1 if incomplete else 0
         if not incomplete or force or self._held_back > _MOST_HELD_BACK:
+            self.counters["told_incomplete"] += bool(incomplete)
             self._tell_orders(orders)
 
     def _ask_orders(self, order_ids: list[str]) -> list[OrderData]:
@@ -243,7 +244,8 @@ class OrderWatch:
         """Until every order that is being sent now has its answer, or for a moment."""
         with self._changed:
             sending = set(self._sending)
-            self._changed.wait_for(lambda: not sending & self._sending, _LATE_ANSWER_S)
+            if not self._changed.wait_for(lambda: not sending & self._sending, _LATE_ANSWER_S):
+                self.counters["told_before_an_answer"] += 1
 
     def _incomplete(self, orders: list[OrderData]) -> list[OrderData]:
         return [order for order in orders if not self._open.knows_all(order)]
