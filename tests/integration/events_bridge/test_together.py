@@ -119,7 +119,7 @@ def test_the_executors_and_the_brokers_word_become_one_event() -> None:
         )
         wait_for(lambda: bridge_told_all(stage), what="the bridge told it all too")
         found = told(stage.bus)
-        assert found.events == expected.events
+        assert found.events == expected.events, (one.orders.counters, two.orders.counters)
         assert abs(found.pnl - expected.pnl) < Decimal("0.01")
         assert found.volumes == expected.volumes
         assert stage.bus.counters["anomaly"] == 0
