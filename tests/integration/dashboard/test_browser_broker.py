@@ -13,9 +13,10 @@ from playwright.sync_api import Browser
 from main.alpaca_sim import LocalAlpaca, MarketRules, SimConfig, StreamRules
 from main.stack import local_alpaca_environment
 from main.utils.redis.config import RedisConfig
+from tests.conftest import wait_for
 
 from .browser import Tab, open_tab
-from .conftest import Bus, Program, Site
+from .conftest import PATIENCE_S, Bus, Program, Site
 
 pytestmark = pytest.mark.integration
 
@@ -42,8 +43,11 @@ class Brokers:
         self.started: list[Program] = []
 
     def start(self) -> Program:
-        self.started.append(Program(self._folder, "broker", **self._environment))
-        return self.started[-1]
+        """Returns once it has begun; says what it said, should it have ended."""
+        broker = Program(self._folder, "broker", **self._environment)
+        self.started.append(broker)
+        wait_for(lambda: broker.said().count("PAPER account") == len(self.started), PATIENCE_S)
+        return broker
 
 
 @pytest.fixture
