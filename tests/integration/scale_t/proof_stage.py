@@ -99,7 +99,10 @@ class Model:
 
     @property
     def cash(self) -> Decimal:
-        return START_CASH + self.ladder.book.flow * self.ladder.terms.side.sign + self.extra_cash
+        book = self.ladder.book
+        # What was adopted away is booked at its rung's price; the real money is `extra_cash`.
+        adopted = sum((each.base * each.base_price for each in book.rungs.values()), Decimal(0))
+        return START_CASH + book.flow + adopted + self.extra_cash
 
     def _hear(self, messages: Any) -> None:
         for message in messages:

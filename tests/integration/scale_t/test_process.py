@@ -19,6 +19,8 @@ from tests.integration.scale_t.conftest import AccountOrders
 
 pytestmark = pytest.mark.integration
 
+STARTED_S = 40.0  # a program's start on a busy machine
+
 RunScaleT = Callable[..., Process]
 
 
@@ -66,7 +68,7 @@ def test_a_signal_ends_it_within_five_seconds_and_takes_its_entries_back(
 ) -> None:
     """Exit code 0, unregistered, the exit order left to work."""
     process = run_scale_t("--max-position", "20", "--start-price", "100")
-    wait_for(lambda: set(orders.working()) == {"entry:0:1"})
+    wait_for(lambda: set(orders.working()) == {"entry:0:1"}, STARTED_S)
     alpaca.quote("AAPL", 99.97, 99.99)
     wait_for(lambda: set(orders.working()) == {"profit:0:1", "entry:1:1"})
     process.signal(number)
@@ -81,14 +83,15 @@ def test_killed_between_fill_and_exit_it_goes_on_where_alpaca_stands(
 ) -> None:
     """What filled while it was dead is found in the order list, and offered; nothing is doubled."""
     process = run_scale_t("--max-position", "20", "--start-price", "100")
-    wait_for(lambda: set(orders.working()) == {"entry:0:1"})
+    wait_for(lambda: set(orders.working()) == {"entry:0:1"}, STARTED_S)
     process.signal(signal.SIGKILL)
     process.exit_code()
     alpaca.quote("AAPL", 99.97, 99.99)
     wait_for(lambda: orders.position() == 10)
     run_scale_t("--max-position", "20")
     wait_for(
-        lambda: orders.working() == {"profit:0:1": ("10", "100.05"), "entry:1:1": ("10", "99.95")}
+        lambda: orders.working() == {"profit:0:1": ("10", "100.05"), "entry:1:1": ("10", "99.95")},
+        STARTED_S,
     )
     assert len(orders.all()) == 3
 
@@ -101,14 +104,14 @@ def test_killed_at_any_moment_of_a_moving_market_it_never_holds_too_much(
     swing = [100.0, 99.97, 99.93, 99.96, 99.90, 99.99, 100.05, 99.98]
     for steps in (2, 5, 8):
         process = run_scale_t(*arguments)
-        process.wait_for_line("scale_t.entries_allowed")
+        process.wait_for_line("scale_t.entries_allowed", STARTED_S)
         wait_for(orders.all)
         for price in swing[:steps]:
             alpaca.quote("AAPL", price - 0.01, price)
             assert_never_too_much(orders)
         process.signal(signal.SIGKILL)
         process.exit_code()
-    run_scale_t(*arguments).wait_for_line("scale_t.entries_allowed")
+    run_scale_t(*arguments).wait_for_line("scale_t.entries_allowed", STARTED_S)
     wait_for(orders.quiet)
     assert_never_too_much(orders)
 
