@@ -127,9 +127,10 @@ def _strategy(names: BusNames, request: AclRequest) -> list[str]:
         )
     ]
     return [
-        f"+subscribe +psubscribe {_channels(*heard)}",
+        f"+subscribe +psubscribe {_channels(*heard, *commands)}",
         f"{_READ_STREAM} {_keys('%R~', *logs)}",
         f"+get {_keys('%R~', names.BROKER_EPOCH)}",
+        f"+publish {_channels(*commands)}",
         f"+publish {_channels(*asks)}",
     ]
 

@@ -11,6 +11,7 @@ import pytest
 
 from main.__main__ import main
 from main.acl import HASH_PLACEHOLDER, ROLES, AclError, AclRequest, acl_rule
+from main.utils.redis.constants import CHANNELS
 from main.utils.redis.errors import InvalidTicker
 
 
@@ -23,6 +24,13 @@ def test_a_strategy_publishes_on_its_own_channels_only() -> None:
     two = strategy(client_ids=("a", "b"), prefix="P_")
     assert two.endswith("&P_BROKER_REGISTRATION.a &P_BROKER_REGISTRATION.b)")
     assert strategy(secured=False).endswith("(+publish resetchannels &BROKER_REGISTRATION)")
+
+
+def test_a_strategy_takes_commands_and_answers_them_in_its_own_name_only() -> None:
+    heard, *_, said, _ = strategy(client_ids=("a",)).split("(")[1:]
+    for name in (CHANNELS.get_control_channel("a"), CHANNELS.get_control_replies_channel("a")):
+        assert f"&{name}" in heard.rstrip(" )").split()
+        assert f"&{name}" in said.rstrip(" )").split()
 
 
 def test_a_strategy_with_tickers_hears_no_others() -> None:
