@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -32,6 +33,7 @@ class Absence:
         self._client, self._names, self._buffer = client, names, buffer
         self._begun_s = time.monotonic()
         self._told: set[str] = set()
+        self._lapsed_ns: dict[str, int] = {}
         self._lost_since_ns = 0
 
     def begin(self, lost_since_ns: int = 0) -> None:
@@ -39,6 +41,14 @@ class Absence:
         up to then; 0 if they were not, or if no broker is known to have been there before."""
         self._begun_s, self._lost_since_ns = time.monotonic(), lost_since_ns
         self._told = set()
+
+    def lapsed(self, tickers: Collection[str]) -> None:
+        """Nobody holds these any more, because leases ended and not because anybody said so: their
+        holders may be there, and could not be heard in time."""
+        now_ns = time.time_ns()
+        soon_ns = now_ns - MAX_SPAN_S * 10**9
+        self._lapsed_ns = {t: since for t, since in self._lapsed_ns.items() if since > soon_ns}
+        self._lapsed_ns.update(dict.fromkeys(tickers, now_ns))
 
     def teller(self, tickers: Collection[str]) -> Callable[[list[str]], None]:
         """Call what it returns with those of `tickers` that Alpaca follows from now on: it may have
@@ -48,8 +58,13 @@ class Absence:
         def tell(acknowledged: list[str]) -> None:
             lacking = {t: ages[t] for t in acknowledged if t in ages and t not in self._told}
             self._told.update(acknowledged)
+            known = {t: self._lapsed_ns.pop(t) for t in acknowledged if t in self._lapsed_ns}
+            soon_ns = time.time_ns() - MAX_SPAN_S * 10**9
+            lapsed = {t: Age(since_ns) for t, since_ns in known.items() if since_ns > soon_ns}
             for pause in restart_breaks(lacking):
                 self._buffer.put_note(pause)
+            for pause in restart_breaks(lapsed):
+                self._buffer.put_note(replace(pause, cause="upstream_disconnected"))
 
         return tell
 

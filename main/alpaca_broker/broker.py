@@ -228,6 +228,10 @@ class AlpacaBroker:
         if left != self._following:
             self._restart_with(left)
 
+    def lapsed(self, tickers: Collection[str]) -> None:
+        """Their last leases ended. Whoever comes back soon had not meant to leave."""
+        self.need_parts().absence.lapsed(tickers)
+
     def forget_losses(self, wanted: Collection[str]) -> None:
         """Tickers that nobody wants any more lack nothing."""
         for stream in list(self.need_parts().upstreams.market.values()):

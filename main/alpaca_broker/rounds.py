@@ -52,6 +52,8 @@ class Conductor(Protocol):
 
     def forget_losses(self, wanted: Collection[str]) -> None: ...
 
+    def lapsed(self, tickers: Collection[str]) -> None: ...
+
     def following(self) -> Mapping[str, frozenset[str]]: ...
 
     def drop_symbols(self, symbols: Collection[str]) -> None: ...
@@ -205,11 +207,18 @@ class RegistrationThread(Worker):
         refusals = self._judge_new_tickers(requests)
         for request in requests:
             ledger.decide(request, refusals.get(request.ticker), now_ms())
+        self._tell_lapsed(expired)
         rejections = self._follow_what_is_wanted(answer_by_s - time.monotonic())
         ledger.take_back(rejections)
         self._write(ledger.held(), ledger.released())
         for reply in ledger.replies():
             self._reply(reply)
+
+    def _tell_lapsed(self, expired: Sequence[Holding]) -> None:
+        wanted = self._registry.wanted()
+        lapsed = {holding.ticker for holding in expired if holding.ticker not in wanted}
+        if lapsed:
+            self._conductor.lapsed(lapsed)
 
     def _judge_new_tickers(self, requests: list[Request]) -> dict[str, Rejection]:
         """Which of the tickers asked for Alpaca does not know, or does not let us ask about."""

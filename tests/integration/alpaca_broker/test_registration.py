@@ -252,3 +252,21 @@ def test_without_alpacas_answer_a_request_is_refused_within_its_five_seconds(
         ),
         what="Alpaca follows nothing for nobody",
     )
+
+
+def test_who_comes_back_after_its_lease_ended_is_told_of_the_time_between(
+    sim: LocalAlpaca, broker: AlpacaBroker, bus: Bus
+) -> None:
+    """It was frozen, or Redis was: it still listens, and had not meant to leave."""
+    bus.listen("TICKER_UPDATES_AAPL")
+    bus.register("AAPL", lease_s=1)
+    sim.trade("AAPL", 100.0)
+    bus.wait_for_trades("AAPL", 1)
+    wait_for(lambda: "AAPL" not in broker.following(), what="the lease has ended")
+    sim.trade("AAPL", 101.0)
+    bus.register("AAPL", lease_s=60)
+    sim.trade("AAPL", 102.0)
+    prices = [m["price"] for m in bus.wait_for_trades("AAPL", 3)]
+    assert prices == [100.0, 101.0, 102.0]
+    (gap,) = bus.updates("AAPL", "gap")
+    assert (gap["cause"], gap["backfilled"]) == ("upstream_disconnected", True)

@@ -34,12 +34,12 @@ class Place:
         fields = price | eligible if kind == "price" else order | of_order
         self.redis.xadd(f"TICKER_LOG_{ticker}", {"m": encode(common | fields)}, id=f"1-{number}")
 
-    def told(self) -> dict[str, int]:
+    def told(self, cause: str = "broker_restart") -> dict[str, int]:
         """For each ticker, from when on messages may be missing."""
         found = {}
         for item in self.buffer.take(0):
             assert isinstance(item, Break)
-            assert item.cause == "broker_restart"
+            assert item.cause == cause
             found.update(dict.fromkeys(item.symbols, item.from_ns))
         return found
 
@@ -120,3 +120,21 @@ def test_who_comes_later_is_new_and_lacks_nothing(
     monkeypatch.setattr(absence, "COME_BACK_S", -1.0)
     place.absence.teller(["AAPL"])(["AAPL"])
     assert place.told() == {}
+
+
+def test_who_comes_back_after_its_lease_ended_unheard_is_told_of_the_time_between(
+    place: Place,
+) -> None:
+    """Redis was frozen, or the consumer's machine: it had not meant to leave."""
+    place.absence.begin()
+    place.absence.teller(["AAPL", "MSFT"])(["AAPL", "MSFT"])
+    before_ns = time.time_ns()
+    place.absence.lapsed({"AAPL"})
+    place.absence.teller(["AAPL"])([])
+    assert place.told() == {}, "Alpaca does not follow it yet"
+    place.absence.teller(["AAPL", "MSFT"])(["AAPL", "MSFT"])
+    told = place.told("upstream_disconnected")
+    assert set(told) == {"AAPL"}
+    assert before_ns <= told["AAPL"] <= time.time_ns()
+    place.absence.teller(["AAPL"])(["AAPL"])
+    assert place.told() == {}, "once"

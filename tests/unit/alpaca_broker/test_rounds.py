@@ -35,6 +35,7 @@ class FakeConductor:
         self.gate = threading.Event()
         self.gate.set()
         self.wanted: set[str] = set()
+        self.lapsed_tickers: list[str] = []
         self.waited: list[bool] = []
         self.timeouts_s: list[float | None] = []
         self._following: dict[str, frozenset[str]] = {}
@@ -52,6 +53,9 @@ class FakeConductor:
 
     def forget_losses(self, wanted: Collection[str]) -> None:
         self.wanted = set(wanted)
+
+    def lapsed(self, tickers: Collection[str]) -> None:
+        self.lapsed_tickers += sorted(tickers)
 
     def unsubscribe_symbols(self, symbols: Symbols, *, wait: bool = True) -> None:
         self.calls.append(("unsubscribe", dict(symbols)))
@@ -333,6 +337,8 @@ def test_a_lease_that_is_over_ends_by_itself() -> None:
     with desk.running():
         wait_for(lambda: desk.conductor.following() == {"MSFT": TRADES}, timeout_s=3)
         wait_for(lambda: desk.stored() == {("MSFT", "a")})
+        desk.ask(unsubscribe("MSFT"))
+    assert desk.conductor.lapsed_tickers == ["AAPL"], "and MSFT was left on purpose"
 
 
 def test_a_lease_does_not_run_out_while_nobody_can_renew_it() -> None:
