@@ -44,6 +44,26 @@ local function append(key, bound, id, body, epoch)
   return reply.err
 end
 
+-- Asked before anything is written: a message that is in its journal counts as done, and would not
+-- be published any more once the right to do so is back.
+local function forbidden(channels, unlogged)
+  for i = 1, #channels do
+    if not redis.acl_check_cmd('PUBLISH', channels[i], '') then
+      return channels[i]
+    end
+  end
+  local checked
+  for i = 1, #unlogged, 2 do
+    if unlogged[i] ~= checked then
+      checked = unlogged[i]
+      if not redis.acl_check_cmd('PUBLISH', checked, '') then
+        return checked
+      end
+    end
+  end
+  return nil
+end
+
 local function publish_batch(keys, args)
   local epoch = args[1]
   local current = redis.call('GET', keys[1])
@@ -55,6 +75,10 @@ local function publish_batch(keys, args)
   end
   local keep_orders_s, orders = args[3], tonumber(args[4])
   local channels, places, ids, bodies, bounds, unlogged = unpack(cmsgpack.unpack(args[5]))
+  local channel = forbidden(channels, unlogged)
+  if channel then
+    return redis.error_reply('NOPERM this user may not publish to ' .. channel)
+  end
   for i = 1, #places do
     local place, id, body = places[i], ids[i], bodies[i]
     local log = keys[2 + place]

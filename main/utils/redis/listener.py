@@ -152,7 +152,7 @@ class Listener:
     def _step(self, wire: Wire) -> None:
         """Wait for the socket or a request, and serve what came."""
         if self._moved:
-            raise ConnectionResetError("this server is not the primary any more")
+            raise ConnectionResetError("left, to ask again where Redis is")
         if time.monotonic() >= self._ask_again_at:
             self._ask_for_refused()
         if self._outbox:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import redis
@@ -281,6 +282,28 @@ def test_a_read_only_replica_takes_nothing_and_the_batch_waits_for_a_primary(
     assert ids(admin, TICKER_LOG) == [f"{publisher.epoch}-1"]
     assert publisher.trouble is None
     admin.close()
+
+
+def test_a_batch_that_may_not_be_published_is_not_written_and_goes_out_whole_once_it_may(
+    own_valkey: EmbeddedValkey, own_config: RedisConfig, publisher_on: Publishers
+) -> None:
+    """Written but not published would count as done: those who only listen would never hear it."""
+    with redis.Redis(port=own_valkey.port) as client:
+        listener = PlainSubscriber(client)
+        client.acl_setuser("broker", enabled=True, nopass=True, keys=["*"], categories=["+@all"])
+        client.execute_command("ACL", "SETUSER", "broker", "allchannels")
+        publisher = publisher_on(replace(own_config, username="broker", password="any"))
+        batch = [price(number=1), price(number=2), quote(), price(number=3)]
+        client.execute_command("ACL", "SETUSER", "broker", "resetchannels")
+        thread = threading.Thread(target=publisher.publish_batch, args=(batch,))
+        thread.start()
+        wait_for(lambda: publisher.counters["batch_retries"] > 2)
+        assert ids(client, TICKER_LOG) == []
+        client.execute_command("ACL", "SETUSER", "broker", "allchannels")
+        thread.join(10)
+        assert not thread.is_alive()
+        assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2, 3)]
+        assert len(listener.heard()) == len(batch)
 
 
 def test_a_batch_that_waits_for_redis_can_be_given_up(
