@@ -173,7 +173,7 @@ def test_two_executions_alike_are_two_as_long_as_the_order_says_so() -> None:
     assert len(order.executions) == 2
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.integers(1, 4), min_size=1, max_size=6),
     st.randoms(use_true_random=False),
