@@ -188,12 +188,8 @@ class Sender:
         while True:
             # The first on a connection goes alone: if the functions are missing, nothing that
             # follows it may get ahead of it.
-            while len(on_their_way) < (1 if is_new else WINDOW):
-                batch = self._take(sum(map(len, on_their_way)))
-                if not batch:
-                    break
-                wire.send(self._pack(batch))
-                on_their_way.append(batch)
+            if len(on_their_way) <= WINDOW // 2:  # several at once: each write may cost a wait
+                self._send_more(wire, on_their_way, 1 if is_new else WINDOW)
             if not on_their_way:
                 return
             reply = wire.receive()
@@ -206,6 +202,17 @@ class Sender:
             else:
                 self._settle(batch, reply)
                 is_new = False
+
+    def _send_more(self, wire: Wire, on_their_way: deque[list[Outgoing]], window: int) -> None:
+        packed = []
+        while len(on_their_way) < window:
+            batch = self._take(sum(map(len, on_their_way)))
+            if not batch:
+                break
+            packed.append(self._pack(batch))
+            on_their_way.append(batch)
+        if packed:
+            wire.send(b"".join(packed))
 
     def _take(self, start: int) -> list[Outgoing]:
         """The next batch after `start` events. They stay in the queue until they are confirmed."""

@@ -9,6 +9,7 @@ its sockets. What must have been told is counted from Alpaca's books (judge.py).
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import sys
@@ -65,16 +66,26 @@ class Stage:
         self._stack.callback(self.calls.close)
         broker = self._child("broker", "broker")
         self._stack.callback(lambda: broker.stop(10))
-        wait_until(
-            lambda: self.sim.connections() or broker.exit_code is not None,
-            60,
-            "the broker is connected",
-        )
-        assert broker.exit_code is None, broker.obituary()
+        self._wait_until_ready(broker)
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
+
+    def _wait_until_ready(self, broker: Child) -> None:
+        """What is traded before the order stream is up is recovered later, and so out of order:
+        positions would be told in another order than that of Alpaca's books."""
+        with self.config.client() as client, client.pubsub() as heartbeats:
+            heartbeats.subscribe("BROKER_STATUS")
+
+            def is_ready() -> bool:
+                assert broker.exit_code is None, broker.obituary()
+                heard = heartbeats.get_message(ignore_subscribe_messages=True, timeout=0.1)
+                return (
+                    heard is not None and json.loads(heard["data"])["upstream"]["orders"]["ready"]
+                )
+
+            wait_until(is_ready, 60, "the broker is ready for orders")
 
     @contextmanager
     def bridge(self) -> Iterator[Child]:

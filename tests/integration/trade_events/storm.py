@@ -29,6 +29,7 @@ SPAWN = multiprocessing.get_context("spawn")
 SYMBOLS = ("XAUUSD", "BTC/USD", "AAPL", "BRK.B")
 PER_S = 60.0  # events a second of each publisher
 GROUP_SIZE = 4
+LAST = "the-last-event"
 
 
 def stories(seed: int, partner: int) -> Iterator[TradeEvent]:
@@ -97,13 +98,18 @@ def consume(port: int, group: str, name: str, stop: Any, answer: Connection) -> 
     answer.send((handled, dict(bus.counters)))
 
 
-def listen(port: int, stop: Any, answer: Connection) -> None:
-    """Answers with the ids that it heard, in their order."""
+def listen(port: int, answer: Connection) -> None:
+    """Answers with the ids that it heard, in their order, up to the last."""
     configure_logs(level="error")
     heard: list[str] = []
+
+    def handle(event: TradeEvent) -> None:
+        heard.append(event.event_id)
+        if event.event_id == LAST:
+            bus.stop()
+
     with RedisEventBus(_config(port)) as bus:
-        threading.Thread(target=lambda: (stop.wait(), bus.stop()), daemon=True).start()
-        bus.subscribe_all(None, lambda event: heard.append(event.event_id))
+        bus.subscribe_all(None, handle)
         answer.send("ready")
         bus.listen()
     answer.send((heard, dict(bus.counters)))
@@ -154,7 +160,7 @@ class Storm:
             return self._run(server, bus)
 
     def _run(self, server: EmbeddedValkey, bus: RedisEventBus) -> Outcome:
-        ears = [self._start(listen, server.port, self._stop) for _ in range(self._listeners)]
+        ears = [self._start(listen, server.port) for _ in range(self._listeners)]
         for ear in ears:
             assert ear.recv() == "ready"
         groups = [f"g{number // GROUP_SIZE}" for number in range(self._readers)]
@@ -171,14 +177,15 @@ class Storm:
             server.kill()
             server.start(timeout_s=60)
         written = [_receive(each, self._seconds + 120) for each in writers]
-        published = set().union(*(ids for ids, _ in written))
+        published: set[str] = set().union(*(ids for ids, _ in written))
+        bus.publish(TradeEvent.create_signal_validated("END", "end", event_id=LAST))
+        assert bus.flush(30), bus.trouble
+        published.add(LAST)
         wait_for(lambda: _is_drained(bus, set(groups)), 120, "every group has read everything")
         log = [event.event_id for event in bus.replay(None)]
-        # What is heard by pub/sub comes a moment later than what is in the log.
-        time.sleep(1.0)
+        heard = [_receive(each, 60) for each in ears]
         self._stop.set()
         read = [_receive(each, 60) for each in readers]
-        heard = [_receive(each, 60) for each in ears]
         faults = list(_faults(published, log, groups, [counts for counts, _ in read]))
         faults += [f"a listener heard {len(ids)} events, not the log's {len(log)}, in their order"
                    for ids, _ in heard if ids != log]  # fmt: skip

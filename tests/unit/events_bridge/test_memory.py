@@ -8,7 +8,7 @@ import socket
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from main.events_bridge.memory import SymbolMemory
@@ -37,6 +37,7 @@ def journal(draw: st.DrawFn) -> list[OrderMessage]:
     return numbered(messages)
 
 
+@settings(max_examples=50)
 @given(st.composite(journal)(), st.randoms(use_true_random=False))
 def test_killed_anywhere_it_goes_on_as_if_it_had_not_been(
     messages: list[OrderMessage], chance: random.Random

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from main.order_events import OrderEvents
@@ -231,6 +231,7 @@ def lives(draw: st.DrawFn) -> list[list[OrderMessage]]:
     return orders
 
 
+@settings(max_examples=50)
 @given(st.composite(lives)(), st.randoms(use_true_random=False), st.data())
 def test_a_restart_anywhere_and_repeats_tell_nothing_twice(
     orders: list[list[OrderMessage]], shuffle: random.Random, data: st.DataObject
