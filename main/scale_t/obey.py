@@ -65,6 +65,8 @@ class Obey:
                 engine.stop()
                 return "stopping: entries are taken back, exits stay at Alpaca"
             case "flatten":
+                # What holds it is known: the shares after a split, no more than the account has.
+                engine.session.confirm(ladder, now_rfc3339(), adopt=True, ratio=None)
                 ladder.become(Mode.FLATTENING, "by hand")
                 return f"flattening: own orders first, then {plain(ladder.position)} at the market"
             case "update":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from ..settings import Settings
@@ -18,7 +19,9 @@ from .venue import Venue
 __all__ = ["NotUnderstood", "rebuilt_ladder"]
 
 
-def rebuilt_ladder(settings: Settings, venue: Venue, client_id: str, ticker: str) -> Ladder:
+def rebuilt_ladder(
+    settings: Settings, venue: Venue, client_id: str, ticker: str, state_dir: Path | None = None
+) -> Ladder:
     """What it owns and what works, of its orders alone: enough to flatten it.
 
     Raises:
@@ -26,7 +29,7 @@ def rebuilt_ladder(settings: Settings, venue: Venue, client_id: str, ticker: str
         NotUnderstood: its orders say that it left more than it entered.
     """
     mode = AccountMode.of(settings, venue.account())
-    saved = StateFile(None, mode.number, client_id, ticker).read()
+    saved = StateFile(state_dir, mode.number, client_id, ticker).read()
     orders = venue.all_orders(ticker)
     ladder = Ladder(_terms(client_id, ticker, orders))
     remember(ladder, orders, saved)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from main.alpaca_sim import LocalAlpaca
 from main.scale_t import engine
+from main.scale_t.account import open_venue
 from main.scale_t.control import ControlReply, ask
+from main.scale_t.flatten import flatten_by_rest
 from main.scale_t.modes import Mode
+from main.scale_t.rebuilt import rebuilt_ladder
+from main.settings import Settings
 from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
 from tests.integration.scale_t.conftest import AccountOrders
@@ -178,3 +183,30 @@ def test_a_held_ladder_needs_a_person_who_has_looked(
 def test_nobody_of_that_name_is_said_at_once(redis_config: RedisConfig) -> None:
     """And a request for another ticker is not answered."""
     assert ask(redis_config, "nobody", None, "status") == []
+
+
+def test_what_nobody_trades_any_more_is_flattened_by_rest_alone(
+    broker: StandInBroker,
+    alpaca: LocalAlpaca,
+    orders: AccountOrders,
+    start_scale_t: Any,
+    settings: Settings,
+    tmp_path: Path,
+) -> None:
+    """From Alpaca's list of orders: its own shares only; seven were bought by hand."""
+    alpaca.order_by_hand(symbol="AAPL", qty="7", side="buy", type="market", time_in_force="day")
+    wait_for(lambda: orders.position() == 7)
+    scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
+    wait_for(lambda: "entry:0:1" in orders.working())
+    alpaca.quote("AAPL", 99.97, 99.99)
+    wait_for(lambda: set(orders.working()) == {"profit:0:1", "entry:1:1"})
+    assert scale_t.stop() == 0
+    venue, said = open_venue(settings), list[str]()
+    try:
+        ladder = rebuilt_ladder(settings, venue, "scale-t", "AAPL", tmp_path)
+        assert flatten_by_rest(ladder, venue, said.append, timeout_s=20)
+    finally:
+        venue.close()
+    assert said == ["cancel scale-t:AAPL:profit:0:1", "sell 10 AAPL at the market"]
+    assert orders.position() == 7
+    assert orders.working() == {}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.scale_t.proof_stage import Stage, price_path, proof_stage
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_a_minute_of_a_scripted_path_ends_to_the_share_and_to_the_cent(tmp_path: Path) -> None:

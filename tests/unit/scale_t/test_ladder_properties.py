@@ -92,6 +92,14 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
         for intent, answer in zip(intents, answers, strict=False):
             self.send(intent, answer)
 
+    @rule(answers=st.lists(ANSWERS, min_size=9, max_size=9))
+    def decide_three_times(self, answers: list[str]) -> None:
+        """Again while answers are missing: what is not known counts."""
+        for start in (0, 3, 6):
+            self.decide(room=3, answers=answers[start : start + 3])
+            self.the_maximum_is_never_exceeded()
+            self.never_more_is_offered_than_is_owned()
+
     def send(self, intent: Intent, answer: str) -> None:
         match intent:
             case Place():
@@ -283,7 +291,7 @@ class LadderAtAnUnreliableVenue(RuleBasedStateMachine):
 
 
 LadderAtAnUnreliableVenue.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
