@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -87,6 +88,9 @@ def flatten(
     ticker: OneTicker,
     client_id: ClientId = "scale-t",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="That of `run`, if it was given there.")
+    ] = None,
 ) -> None:
     """Cancel its own orders, then close what it owns at the market, and end it.
 
@@ -104,12 +108,12 @@ def flatten(
         _wait_until_flat(settings, client_id, name)
         return
     console.print("No scale_t of that name is running: by REST.")
-    if not _flatten_alone(settings, client_id, name):
+    if not _flatten_alone(settings, client_id, name, state_dir):
         raise Mistake("not flat yet: if the market is closed, the orders wait for it", NOBODY)
     console.print("flat")
 
 
-def _flatten_alone(settings: Settings, client_id: str, ticker: str) -> bool:
+def _flatten_alone(settings: Settings, client_id: str, ticker: str, state_dir: Path | None) -> bool:
     from ..scale_t.account import open_venue
     from ..scale_t.flatten import flatten_by_rest
     from ..scale_t.rebuilt import NotUnderstood, rebuilt_ladder
@@ -117,7 +121,7 @@ def _flatten_alone(settings: Settings, client_id: str, ticker: str) -> bool:
 
     venue = open_venue(settings)
     try:
-        ladder = rebuilt_ladder(settings, venue, client_id, ticker)
+        ladder = rebuilt_ladder(settings, venue, client_id, ticker, state_dir)
         return flatten_by_rest(ladder, venue, console.print, FLAT_WITHIN_S)
     except (VenueFailed, NotUnderstood) as error:
         raise Mistake(str(error), NOBODY) from None
