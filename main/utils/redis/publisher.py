@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Any, Final
 
 import hiredis
-import structlog
 
+from ..event_log import EventLog
 from ..figures import BATCH_BOUNDS, Histogram
 from .batch import Batch, JournalBounds, Packer
 from .config import (
@@ -37,7 +37,7 @@ from .messages import BusMessage, encode, now_rfc3339
 from .order_memory import OrderEntry, OrderMemory
 from .replicas import REPLICATED_WITHIN_MS, ReplicaWatch
 
-log: Final = structlog.get_logger("tickerbus.publisher")
+log: Final = EventLog("tickerbus.publisher")
 
 MAX_BATCH_MESSAGES: Final = 1_000
 OPEN_EPOCH: Final = "tickerbus_open_epoch_1"
