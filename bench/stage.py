@@ -82,7 +82,7 @@ class Stage:
         """End it with the stage."""
         return self._exits.enter_context(worker)
 
-    def follow(self, tickers: Sequence[str], tries: int = 5) -> None:
+    def follow(self, tickers: Sequence[str], tries: int = 8) -> None:
         """Register with the broker for a day. What a loaded machine did not answer in time is asked
         for again."""
         for start in range(0, len(tickers), 500):
