@@ -2,7 +2,7 @@
 
 python -m bench.profile [messages a frame] [seconds]
 
-Prints the functions; bench/results/profile-<messages a frame>.svg is the flame graph of all threads.
+Prints the functions; the flame graph of all threads goes into bench/results.
 """
 
 from __future__ import annotations
