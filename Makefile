@@ -42,6 +42,9 @@ bench: $(VENV)/.bench  ## rates, latency and all that was promised, beside peers
 bench-long: $(VENV)/.bench  ## a ten-fold burst for 60 s, and how long it takes to be over it
 	$(BIN)/python -m bench.burst
 
+profile: $(VENV)/.bench  ## where the broker's time goes at full speed, by py-spy: make profile ARGS=10
+	$(BIN)/python -m bench.profile $(ARGS)
+
 bench-events: $(VENV)/.bench  ## the trade event bus beside bare PUBLISH and the same commands without it
 	$(BIN)/python -m bench.events $(ARGS)
 

@@ -60,8 +60,7 @@ class Ear:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.replies = hiredis.Reader()
-        self.seqs: defaultdict[bytes, int] = defaultdict(int)
-        self.ids: dict[bytes, int] = {}
+        self.last: defaultdict[bytes, list[int | None]] = defaultdict(lambda: [None, None])
         for start in range(0, len(channels), 500):
             part = channels[start : start + 500]
             self.socket.sendall(pack_command("SUBSCRIBE", *part))
@@ -73,30 +72,31 @@ class Ear:
 
     def read(self, found: Found, expected: Expectation) -> None:
         self.replies.feed(self.socket.recv(READ_BYTES))
-        now, gets = time.monotonic(), self.replies.gets
+        now, gets, last = time.monotonic(), self.replies.gets, self.last
         if not found.deliveries:
             found.first_s = now
         found.last_s = now
+        numbered, id_key = expected.numbered, expected.id_key
+        count = size = 0
         reply: Any
         while reply := gets():
-            self._check(reply[1], reply[2], found, expected)
-
-    def _check(self, channel: bytes, body: bytes, found: Found, expected: Expectation) -> None:
-        found.deliveries += 1
-        found.bytes += len(body)
-        if expected.numbered:
-            seq = int(body[body.rindex(b'"seq":') + 6 : -1])
-            last = self.seqs[channel]
-            if seq != last + 1 and last:
-                found.faults.append(f"{channel!r}: seq {seq} after {last}")
-            self.seqs[channel] = seq
-        if expected.id_key is not None:
-            start = body.index(expected.id_key) + len(expected.id_key)
-            number = int(body[start : body.index(b",", start)])
-            before = self.ids.get(channel)
-            if before is not None and number != before + 1:
-                found.faults.append(f"{channel!r}: trade {number} after {before}")
-            self.ids[channel] = number
+            _, channel, body = reply
+            count += 1
+            size += len(body)
+            before = last[channel]
+            if numbered:
+                seq = int(body[body.rindex(b":") + 1 : -1])  # `"seq"` is the last field
+                if before[0] is not None and seq != before[0] + 1:
+                    found.faults.append(f"{channel!r}: seq {seq} after {before[0]}")
+                before[0] = seq
+            if id_key is not None:
+                start = body.index(id_key) + len(id_key)
+                number = int(body[start : body.index(b",", start)])
+                if before[1] is not None and number != before[1] + 1:
+                    found.faults.append(f"{channel!r}: trade {number} after {before[1]}")
+                before[1] = number
+        found.deliveries += count
+        found.bytes += size
 
 
 def read_plainly(pipe: Connection, port: int, shares: Sequence[Sequence[str]]) -> None:
@@ -109,8 +109,7 @@ def read_plainly(pipe: Connection, port: int, shares: Sequence[Sequence[str]]) -
     for (expected,) in requests(pipe):
         found, deadline = Found(), time.monotonic() + expected.timeout_s
         for ear in ears:  # epochs and id ranges are new in each run
-            ear.seqs.clear()
-            ear.ids.clear()
+            ear.last.clear()
         while found.deliveries < expected.deliveries and time.monotonic() < deadline:
             for fd, _ in poll.poll(200):
                 by_fd[fd].read(found, expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,27 +82,39 @@ class Stage:
         """End it with the stage."""
         return self._exits.enter_context(worker)
 
-    def follow(self, tickers: Sequence[str]) -> None:
-        """Register with the broker for a day, and wait for every reply."""
-        ear, missing = Ear(self.client, "BROKER_REGISTRATION_REPLIES"), set(tickers)
+    def follow(self, tickers: Sequence[str], tries: int = 8) -> None:
+        """Register with the broker for a day. What a loaded machine did not answer in time is asked
+        for again."""
+        for start in range(0, len(tickers), 500):
+            missing = set(tickers[start : start + 500])
+            for _ in range(tries):
+                if not (missing := self._ask_for(missing)):
+                    break
+            else:
+                raise RunFailed(f"not accepted: {len(missing)} tickers")
+
+    def _ask_for(self, tickers: Iterable[str]) -> set[str]:
+        """Ask once, and wait for every reply; those that were not accepted."""
+        ear = Ear(self.client, "BROKER_REGISTRATION_REPLIES")
+        unanswered, missing = set(tickers), set(tickers)
 
         def is_last(reply: Mapping[str, Any]) -> bool:
-            if reply["status"] != "accepted":
+            if reply["status"] == "accepted":
+                missing.discard(reply["ticker"])
+            elif reply["reason"] != "upstream_unavailable":
                 raise RunFailed(f"registration: {reply}")
-            missing.discard(reply["ticker"])
-            return not missing
+            unanswered.discard(reply["ticker"])
+            return not unanswered
 
-        for start in range(0, len(tickers), 500):
-            for ticker in tickers[start : start + 500]:
-                # As many clients as tickers: one that asks for thousands at once is slowed down.
-                lease = {"client_id": f"bench-{ticker}", "lease_s": 86_400}
-                request = {"action": "subscribe", "ticker": ticker} | lease
-                self.client.publish("BROKER_REGISTRATION", json.dumps(request))
-            with contextlib.suppress(TimeoutError):
-                ear.wait_for(lambda reply: is_last(reply) or len(missing) % 500 == 0, 20)
+        for ticker in tickers:
+            # As many clients as tickers: one that asks for thousands at once is slowed down.
+            lease = {"client_id": f"bench-{ticker}", "lease_s": 86_400}
+            request = {"action": "subscribe", "ticker": ticker} | lease
+            self.client.publish("BROKER_REGISTRATION", json.dumps(request))
+        with contextlib.suppress(TimeoutError):
+            ear.wait_for(is_last, 30)
         ear.close()
-        if missing:
-            raise RunFailed(f"no reply for {len(missing)} tickers")
+        return missing
 
     def broker_counters(self) -> dict[str, int]:
         """What the broker says of itself next."""

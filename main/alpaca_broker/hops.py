@@ -16,7 +16,8 @@ class Hops:
     def __init__(self) -> None:
         # From a trade to its frame's arrival here, by feed: the network, Alpaca, and the clocks.
         self.from_alpaca: dict[str, Histogram] = {}
-        # From a frame's arrival to Redis's confirmation of its messages: waiting and work here.
+        # From a frame's arrival to Redis's confirmation of its messages, or, while more waits, to
+        # their sending: waiting and work here.
         self.to_redis = Histogram()
         self._seen_trade_ns = 0
 

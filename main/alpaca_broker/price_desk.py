@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, TypeVar
 
@@ -78,21 +78,31 @@ class PriceDesk:
     ) -> list[BusMessage]:
         """The messages to publish now."""
         ready: list[BusMessage] = []
+        messages: list[BusMessage] = []  # of frames that came one after the other
         for item in items:
             if isinstance(item, Frame):
-                self._sort(self._translator.read_frame(item), following, ready)
-            elif isinstance(item, Folded):
-                self.gaps[item.cause, False] += len(item.tickers)
-                self._sort(self._translator.read_folded(item), following, ready)
-            elif isinstance(item, Break):
-                self._interrupt(item, following, ready)
-            elif isinstance(item, Silence):
-                self._note_silence(item)
-            else:
-                self._refill(item, following, ready)
+                messages += self._translator.read_frame(item)
+                continue
+            self._sort(messages, following, ready)
+            messages = []
+            self._take_note(item, following, ready)
+        self._sort(messages, following, ready)
         if self._interrupted:
             self._end_waiting(ready)
         return ready
+
+    def _take_note(
+        self, item: Item, following: Mapping[str, frozenset[str]], ready: list[BusMessage]
+    ) -> None:
+        if isinstance(item, Folded):
+            self.gaps[item.cause, False] += len(item.tickers)
+            self._sort(self._translator.read_folded(item), following, ready)
+        elif isinstance(item, Break):
+            self._interrupt(item, following, ready)
+        elif isinstance(item, Silence):
+            self._note_silence(item)
+        elif isinstance(item, Refill):
+            self._refill(item, following, ready)
 
     def _end_waiting(self, ready: list[BusMessage]) -> None:
         now = self._clock_s()
@@ -125,20 +135,20 @@ class PriceDesk:
 
     def _sort(
         self,
-        messages: Iterable[BusMessage],
+        messages: Sequence[BusMessage],
         following: Mapping[str, frozenset[str]],
         ready: list[BusMessage],
     ) -> None:
         if not (self._interrupted or self._silent):
             # The usual case, and the hot path.
-            is_repeat = self._recent.is_repeat
-            for message in messages:
-                if message.symbol not in following:
-                    self._keep_early(message)
-                elif type(message) is PriceMessage and is_repeat(message):
-                    self.counters["repeats_dropped"] += 1
-                else:
-                    ready.append(message)
+            followed = [message for message in messages if message.symbol in following]
+            if len(followed) < len(messages):
+                for message in messages:
+                    if message.symbol not in following:
+                        self._keep_early(message)
+            fresh = self._recent.without_repeats(followed)
+            self.counters["repeats_dropped"] += len(followed) - len(fresh)
+            ready += fresh
             return
         for message in messages:
             if message.symbol not in following:

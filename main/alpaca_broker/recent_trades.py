@@ -3,12 +3,12 @@ may send one again, and a refill overlaps what was published, which Redis may ha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import UNSET
 
-from ..utils.redis.messages import PriceMessage
+from ..utils.redis.messages import BusMessage, PriceMessage
 
 KEPT_S: Final = 30.0
 LEAST: Final = 4_096  # kept however old they are: a quiet market costs nothing
@@ -32,15 +32,26 @@ class RecentTrades:
     def __len__(self) -> int:
         return len(self._newer) + len(self._older)
 
+    def without_repeats(self, messages: Sequence[BusMessage]) -> Sequence[BusMessage]:
+        """The messages but for trades that came before; the others are remembered."""
+        keys = [_key(message) for message in messages if type(message) is PriceMessage]
+        distinct = set(keys)
+        if (
+            len(distinct) < len(keys)
+            or not self._newer.isdisjoint(distinct)
+            or not self._older.isdisjoint(distinct)
+        ):
+            return [m for m in messages if type(m) is not PriceMessage or not self.is_repeat(m)]
+        self._newer |= distinct  # nearly always: all at once
+        if len(self._newer) >= self._look_at:
+            self._turn()
+        return messages
+
     def is_repeat(self, message: PriceMessage) -> bool:
         """Whether this trade came before; if not, it is remembered."""
-        trade_id = message.trade_id
-        if trade_id is UNSET:
+        if message.trade_id is UNSET:
             return False
-        key = hash(
-            (message.symbol, trade_id, message.exchange, message.tape, message.timestamp[:10])
-        )
-        newer = self._newer
+        key, newer = _key(message), self._newer
         if key in newer or key in self._older:
             return True
         newer.add(key)
@@ -55,3 +66,15 @@ class RecentTrades:
             return
         self._newer, self._older = set(), self._newer
         self._turned_s, self._look_at = now_s, LEAST
+
+
+def _key(message: PriceMessage) -> int:
+    return hash(
+        (
+            message.symbol,
+            message.trade_id,
+            message.exchange,
+            message.tape,
+            message.timestamp[:10],
+        )
+    )

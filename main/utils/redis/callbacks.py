@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
-
+from ..event_log import EventLog
 from ..tracebacks import plain_traceback
 from .errors import RegistrationRejected
 from .follow_options import FollowOptions
@@ -29,7 +28,7 @@ from .messages import (
 from .outlet import Handler, Policy
 from .own_orders import OwnOrders
 
-log: Final = structlog.get_logger("tickerbus.client")
+log: Final = EventLog("tickerbus.client")
 
 Callback = Callable[[Any], object]
 ERROR_LINE_S: Final = 1.0

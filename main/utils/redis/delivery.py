@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-import structlog
-
+from ..event_log import EventLog
 from ..told_orders import ToldOrders
 from .gap_tracker import UNTIMELY, Entry, Loss, Numbered, end_of_loss
 from .messages import GapMessage, OrderMessage, now_rfc3339
 from .outlet import Decode, Outlet, Undecoded
 
-log: Final = structlog.get_logger("tickerbus.subscriber")
+log: Final = EventLog("tickerbus.subscriber")
 
 _KEPT_ORDERS: Final = 5_000  # of one ticker, and one handler
 

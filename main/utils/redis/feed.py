@@ -15,14 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-import structlog
-
+from ..event_log import EventLog
 from .delivery import Delivery
 from .gap_tracker import BEGINNING, Entry, GapTracker, Loss, Place, Verdict, end_of_loss
 from .messages import now_rfc3339
 from .start import Start
 
-log: Final = structlog.get_logger("tickerbus.subscriber")
+log: Final = EventLog("tickerbus.subscriber")
 
 MAX_HELD: Final = 4_096  # messages from the wire that wait for a refill; more are read again
 CHUNK: Final = 1_000  # journal entries in one round

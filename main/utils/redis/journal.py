@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import hiredis
-import structlog
 
+from ..event_log import EventLog
 from .config import CONNECTION_FAULTS, RedisConfig, Wire, pack_command
 from .constants import BusNames
 from .entries import read_journal_entry
@@ -17,7 +17,7 @@ from .gap_tracker import BEGINNING, Entry, Loss, Place, plan_refill
 from .messages import OrderMessage, PriceMessage
 from .start import Start, sortable_time
 
-log: Final = structlog.get_logger("tickerbus.subscriber")
+log: Final = EventLog("tickerbus.subscriber")
 
 PAGE: Final = 500  # entries in one read while looking for a place
 # The server is up, but not yet, or not just now, able to answer.

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-import structlog
-
+from ..event_log import EventLog
 from ..tracebacks import plain_traceback
 from .constants import DEFAULT_LEASE_S
 from .errors import BusError, NoBroker, RedisUnavailable
@@ -18,7 +17,7 @@ from .messages import BrokerStatus, RegistrationReply
 if TYPE_CHECKING:
     from .registration import RegistrationClient
 
-log: Final = structlog.get_logger("tickerbus.registration")
+log: Final = EventLog("tickerbus.registration")
 
 UNREGISTER_S: Final = 2.0  # how long a keeper that ends waits for an answer
 RETRY_S: Final = 2.0  # how soon a keeper repeats a renewal that nobody answered

@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import hiredis
-import structlog
 
+from ..event_log import EventLog
 from ..tracebacks import plain_traceback
 from .config import (
     CONNECTION_FAULTS,
@@ -31,7 +31,7 @@ from .config import (
 from .errors import NotPermitted, RedisUnavailable
 from .switchboard import Route, Switchboard
 
-log: Final = structlog.get_logger("tickerbus.subscriber")
+log: Final = EventLog("tickerbus.subscriber")
 
 IDLE_S: Final = 0.4  # a silent connection is pinged this often
 DEAD_S: Final = 1.5  # and given up when nothing at all came for this long

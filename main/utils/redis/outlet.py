@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from typing import Any, Final, Literal, NamedTuple
 
-import structlog
-
+from ..event_log import EventLog
 from ..tracebacks import plain_traceback
 from .messages import PriceMessage, QuoteMessage
 
-log: Final = structlog.get_logger("tickerbus.subscriber")
+log: Final = EventLog("tickerbus.subscriber")
 
 Handler = Callable[[Any], object]
 Decode = Callable[[str, bytes], Any]

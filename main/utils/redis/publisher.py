@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Any, Final
 
 import hiredis
-import structlog
 
+from ..event_log import EventLog
 from ..figures import BATCH_BOUNDS, Histogram
 from .batch import Batch, JournalBounds, Packer
 from .config import (
@@ -37,7 +37,7 @@ from .messages import BusMessage, encode, now_rfc3339
 from .order_memory import OrderEntry, OrderMemory
 from .replicas import REPLICATED_WITHIN_MS, ReplicaWatch
 
-log: Final = structlog.get_logger("tickerbus.publisher")
+log: Final = EventLog("tickerbus.publisher")
 
 MAX_BATCH_MESSAGES: Final = 1_000
 OPEN_EPOCH: Final = "tickerbus_open_epoch_1"
@@ -211,17 +211,16 @@ class RedisPublisher:
             Abandoned: `give_up` was called while Redis did not confirm.
             IllegalUse: no epoch was opened.
         """
-        for start in range(0, len(messages), MAX_BATCH_MESSAGES):
-            with self._lock:
-                if self._packer is None:
-                    raise IllegalUse("publish_batch before open_epoch: no number can be given")
-                self._flush()
-                self._pending = self._packer.pack(messages[start : start + MAX_BATCH_MESSAGES])
-                self._packed_s = time.perf_counter()
-                self._send_pending()
-        if not more:
+        # Also of no messages: a batch that was sent ahead may want its reply read.
+        for start in range(0, max(1, len(messages)), MAX_BATCH_MESSAGES):
+            batch = messages[start : start + MAX_BATCH_MESSAGES]
+            is_last = start + MAX_BATCH_MESSAGES >= len(messages)
             with self._lock:
                 self._flush()
+                if batch:
+                    self._send_ahead(batch)
+                if is_last and not more:
+                    self._flush()
 
     def remember_orders(self, entries: Sequence[OrderEntry]) -> None:
         """All that is known of earlier runs, the oldest first: written again if Redis loses it."""
@@ -283,9 +282,13 @@ class RedisPublisher:
                 self._note_trouble(trouble, batch)
                 self._wait(next(delays), batch)
 
-    def _send_pending(self) -> None:
-        """Let Redis work on it. A failure shows when its reply is wanted."""
-        if self._wire is None or self._pending is None:
+    def _send_ahead(self, messages: Sequence[BusMessage]) -> None:
+        """Number them, and let Redis work. A failure shows when the reply is wanted."""
+        if self._packer is None:
+            raise IllegalUse("publish_batch before open_epoch: no number can be given")
+        self._pending = self._packer.pack(messages)
+        self._packed_s = time.perf_counter()
+        if self._wire is None:
             return
         try:
             self._wire.send(self._pending.packed)

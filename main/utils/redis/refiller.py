@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
+from ..event_log import EventLog
 from ..tracebacks import plain_traceback
 from .config import backoff_delays
 from .errors import RedisUnavailable
@@ -22,7 +21,7 @@ from .journal import Journal, Refill
 from .outlet import Outlet
 from .switchboard import Switchboard
 
-log: Final = structlog.get_logger("tickerbus.subscriber")
+log: Final = EventLog("tickerbus.subscriber")
 
 TICK_S: Final = 0.8  # a ticker that was silent between two ticks is compared with its journal
 AFTER_FAILURE_S: Final = 1.0

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Final
 
-import structlog
-
+from ..event_log import EventLog
 from .config import RedisConfig
 from .constants import BusNames
 from .delivery import Delivery
@@ -30,7 +29,7 @@ from .silence import Silence
 from .start import Start
 from .switchboard import Switchboard
 
-log: Final = structlog.get_logger("tickerbus.subscriber")
+log: Final = EventLog("tickerbus.subscriber")
 
 DEFAULT_CAPACITY: Final = 10_000
 HEARTBEAT_MISSED_S: Final = 1.5

@@ -10,8 +10,7 @@ import threading
 import time
 from typing import Final
 
-import structlog
-
+from ..event_log import EventLog
 from .broker_watch import SILENCE_S, BrokerView, BrokerWatch
 from .config import RedisConfig
 from .errors import BusError
@@ -23,7 +22,7 @@ from .registration import RegistrationClient
 from .stream import Stream
 from .subscriber import RedisSubscriber
 
-log: Final = structlog.get_logger("tickerbus.client")
+log: Final = EventLog("tickerbus.client")
 
 UNREAD_S: Final = 10.0
 LONGEST_PARTING_S: Final = 3.0  # of what may be spent on giving tickers back

@@ -1,0 +1,33 @@
+"""The bus's log events, and what it takes to import it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import structlog
+
+from main.utils.event_log import EventLog
+
+
+def test_an_event_goes_to_structlog_with_its_level_and_facts() -> None:
+    log = EventLog("tickerbus.test")
+    with structlog.testing.capture_logs() as lines:
+        log.debug("a", n=1)
+        log.info("b")
+        log.warning("c", why="so")
+        log.error("d")
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("a", "debug"),
+        ("b", "info"),
+        ("c", "warning"),
+        ("d", "error"),
+    ]
+    assert (lines[0]["n"], lines[2]["why"]) == (1, "so")
+
+
+def test_the_bus_is_imported_without_what_only_others_need() -> None:
+    heavy = ("structlog", "rich", "jsonschema", "pandas", "pydantic", "alpaca", "websockets")
+    code = f"import main.utils.redis, sys; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
