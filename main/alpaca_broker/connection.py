@@ -244,7 +244,12 @@ class Upstream:
             max_queue=None,
             compression=None,
             create_connection=cast(
-                type[TappedConnection], partial(TappedConnection, shortcut=self._take_directly)
+                type[TappedConnection],
+                partial(
+                    TappedConnection,
+                    shortcut=self._take_directly,
+                    max_bytes=config.max_frame_bytes,
+                ),
             ),
         )
         return cast(TappedConnection, connection)

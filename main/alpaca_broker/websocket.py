@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from typing import Any, Final, TypeAlias, cast
 
 from websockets.client import ClientProtocol
 from websockets.sync.client import ClientConnection
+
+from .tls_socket import SharedTlsSocket
 
 Message: TypeAlias = bytes | str
 
@@ -35,13 +38,15 @@ class MessageSplitter:
         self._split = self._split_head
         self._parts: list[bytes] = []  # of what is not complete yet
         self._size = self._needed = 0
-        self._fragments: list[bytes] = []
+        self._unfinished: bytearray | None = None  # of a message in fragments
+        self._is_text = False
 
     def split(self, received: bytes) -> tuple[list[Message], bytes]:
         """(messages that are complete now, what the library has to see now).
 
         Raises:
-            ValueError: a message in fragments is too long, or text is not UTF-8.
+            ValueError: a message in fragments is too long, fragments come in an order that is
+                none, or text is not UTF-8.
         """
         return self._split(received)
 
@@ -84,9 +89,9 @@ class MessageSplitter:
                 self._needed = start + length - position
                 break
             first, payload = data[position], data[start : start + length]
-            if first == _WHOLE_BINARY:
+            if first == _WHOLE_BINARY and self._unfinished is None:
                 messages.append(payload)
-            elif first == _WHOLE_TEXT:
+            elif first == _WHOLE_TEXT and self._unfinished is None:
                 messages.append(payload.decode())
             elif first & ~_FIN in (_CONTINUATION, _TEXT, _BINARY):
                 self._take_fragment(first, payload, messages)
@@ -98,14 +103,17 @@ class MessageSplitter:
 
     def _take_fragment(self, first: int, payload: bytes, messages: list[Message]) -> None:
         if first & ~_FIN != _CONTINUATION:
-            self._fragments, self._is_text = [], first & ~_FIN == _TEXT
-        self._fragments.append(payload)
-        whole = b"".join(self._fragments) if first & _FIN else b""
-        if sum(map(len, self._fragments)) > self._max_bytes:
+            if self._unfinished is not None:
+                raise ValueError("a new message before the last fragment of the one before")
+            self._unfinished, self._is_text = bytearray(), first & ~_FIN == _TEXT
+        elif self._unfinished is None:
+            raise ValueError("a fragment of no message")
+        if len(self._unfinished) + len(payload) > self._max_bytes:
             raise ValueError(f"a message of more than {self._max_bytes} bytes")
+        self._unfinished += payload
         if first & _FIN:
+            whole, self._unfinished = bytes(self._unfinished), None
             messages.append(whole.decode() if self._is_text else whole)
-            self._fragments = []
 
 
 class Inbox:
@@ -160,12 +168,13 @@ class TappedConnection(ClientConnection):
         protocol: ClientProtocol,
         *,
         shortcut: Callable[[list[Message]], bool],
+        max_bytes: int,
         **options: Any,
     ) -> None:
+        """`max_bytes`: of a message; what is longer ends the connection."""
         self.inbox = Inbox(shortcut)
-        splitter = MessageSplitter(protocol.max_message_size or 0)
         # The library takes for a socket what has a socket's methods.
-        tap = cast(socket.socket, _Tap(sock, splitter, self.inbox))
+        tap = cast(socket.socket, _Tap(sock, MessageSplitter(max_bytes), self.inbox))
         super().__init__(tap, protocol, **options)
 
 
@@ -173,7 +182,9 @@ class _Tap:
     """A socket of which the library reads what the splitter leaves to it."""
 
     def __init__(self, sock: socket.socket, splitter: MessageSplitter, inbox: Inbox) -> None:
-        self._socket, self._splitter, self._inbox = sock, splitter, inbox
+        # The library reads when something has come; the tap waits in recv while others send.
+        self._socket = SharedTlsSocket(sock) if isinstance(sock, ssl.SSLSocket) else sock
+        self._splitter, self._inbox = splitter, inbox
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
