@@ -29,7 +29,7 @@ from decimal import Decimal
 from enum import Enum, auto
 from typing import Final
 
-from .answers import Refused
+from .answers import Lost, Refused
 from .decimals import decimal_or_none
 from .waits import GrowingWait
 
@@ -160,6 +160,11 @@ class _Hold:
     rule: Rule
     wait: GrowingWait
     refusals: int = 0
+    because: Refused | Lost | None = None
+
+    def is_old(self, now: float) -> bool:
+        """Whether it was quiet for so long that the next refusal begins anew."""
+        return now - self.wait.until > self.rule.cap_s
 
 
 @dataclass
@@ -173,21 +178,31 @@ class Holds:
         default_factory=lambda: GrowingWait(RATE_LIMITED.first_s, RATE_LIMITED.cap_s)
     )
     _held: dict[Hashable, _Hold] = field(default_factory=dict)
+    _paused_because: Refused | Lost | None = None
 
-    def refuse(self, key: Hashable, rule: Rule, now: float, told_s: float | None = None) -> float:
+    def refuse(
+        self,
+        key: Hashable,
+        rule: Rule,
+        now: float,
+        told_s: float | None = None,
+        because: Refused | Lost | None = None,
+    ) -> float:
         """Note a refusal; how long to wait now, in seconds: `inf` is a stop.
 
-        `told_s` is a wait that Alpaca itself asked for.
+        `told_s` is a wait that Alpaca itself asked for; `because` is what `reason` gives back.
         """
         if rule.account_wide:
+            self._paused_because = because
             return self.pause(now, told_s)
         hold = self._held.get(key)
         if hold is None or hold.rule is not rule:
+            self._forget_old(now)
             wait = GrowingWait(max(rule.first_s, 0.001), max(rule.cap_s, 0.001))
             hold = self._held[key] = _Hold(rule=rule, wait=wait)
-        if now - hold.wait.until > rule.cap_s:
-            hold.refusals = 0  # quiet for so long: an old story
-        hold.refusals += 1
+        if hold.is_old(now):
+            hold.refusals = 0
+        hold.refusals, hold.because = hold.refusals + 1, because
         if rule.remedy is not Remedy.SEND_AGAIN or hold.refusals > rule.attempts:
             hold.wait.until = math.inf
             return math.inf
@@ -217,6 +232,17 @@ class Holds:
         own = float("-inf") if hold is None else hold.wait.until
         return max(own, self.account.until)
 
+    def reason(self, key: Hashable) -> Refused | Lost | None:
+        """What makes this key wait, where whoever noted it said so."""
+        hold = self._held.get(key)
+        if hold is None or hold.wait.until < self.account.until:
+            return self._paused_because
+        return hold.because
+
     def clear(self, key: Hashable) -> None:
         """It was taken, or what stood in its way is gone."""
         self._held.pop(key, None)
+
+    def _forget_old(self, now: float) -> None:
+        for key in [key for key, hold in self._held.items() if hold.is_old(now)]:
+            del self._held[key]

@@ -223,14 +223,15 @@ class Submission:
         if now >= until:
             return Send()
         if until > self._began + self._policy.patience_s:
-            self._move(Stage.REFUSED)
+            self._recall()
+            self._refuse()
             return Done(stage=self.stage)
         return Wait(until=until)
 
     def _see_not_sent(self, lost: Lost, now: float) -> None:
         self.lost = lost.reason
         self._move(Stage.WAITING)
-        self._holds.refuse(self.client_order_id, NOT_CONNECTED, now)
+        self._holds.refuse(self.client_order_id, NOT_CONNECTED, now, None, lost)
 
     def _see_refused(self, refused: Refused, now: float) -> None:
         self.refused, rule = refused, rule_for(refused)
@@ -238,8 +239,26 @@ class Submission:
             # Ours, sent before its answer was lost? Or another's? Looking tells.
             self._doubt(now, refused.reason)
             return
-        wait_s = self._holds.refuse(self.client_order_id, rule, now, refused.retry_after_s)
-        self._move(Stage.REFUSED if wait_s == math.inf else Stage.WAITING)
+        told_s = refused.retry_after_s
+        if self._holds.refuse(self.client_order_id, rule, now, told_s, refused) == math.inf:
+            self._refuse()
+        else:
+            self._move(Stage.WAITING)
+
+    def _refuse(self) -> None:
+        """What still waits, waits also for whoever asks by the same id again; a stop is told with
+        this order's end, and the next may be asked for: it may have become possible."""
+        if self._holds.stopped(self.client_order_id):
+            self._holds.clear(self.client_order_id)
+        self._move(Stage.REFUSED)
+
+    def _recall(self) -> None:
+        """It was not even sent: what was said to an earlier one is why."""
+        earlier = self._holds.reason(self.client_order_id)
+        if isinstance(earlier, Refused):
+            self.refused = self.refused or earlier
+        elif earlier is not None:
+            self.lost = self.lost or earlier.reason
 
     def _doubt(self, now: float, reason: str) -> None:
         self._move(Stage.UNRESOLVED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass
 
@@ -32,17 +33,20 @@ class GrowingWait:
 
 
 class RequestBudget:
-    """No more than `per_minute` requests within any 60 seconds."""
+    """No more than `per_minute` requests within any 60 seconds. Threads may share one."""
 
     def __init__(self, per_minute: int) -> None:
         self.per_minute = per_minute
         self._spent: deque[float] = deque()
+        self._guard = threading.Lock()
 
     def room(self, now: float) -> int:
         """How many requests may be sent now."""
-        while self._spent and self._spent[0] <= now - 60:
-            self._spent.popleft()
-        return max(0, self.per_minute - len(self._spent))
+        with self._guard:
+            while self._spent and self._spent[0] <= now - 60:
+                self._spent.popleft()
+            return max(0, self.per_minute - len(self._spent))
 
     def spend(self, now: float) -> None:
-        self._spent.append(now)
+        with self._guard:
+            self._spent.append(now)

@@ -262,6 +262,18 @@ def test_the_same_name_is_the_same_order(build: Build) -> None:
     assert again.status == "accepted"
 
 
+def test_a_name_that_was_refused_may_be_sent_again(road: Road, build: Build) -> None:
+    """Each call is one request, with its own answer, until it is taken; then it is that order."""
+    executor = build()
+    poor = b'{"code": 40310000, "message": "insufficient buying power"}'
+    road.answers = [(403, poor)] * 2
+    causes = [executor.buy("AAPL", qty=1, limit_price=90, name="dip").cause for _ in range(2)]
+    assert causes == ["buying_power"] * 2
+    taken = executor.buy("AAPL", qty=1, limit_price=90, name="dip")
+    assert taken
+    assert executor.buy("AAPL", qty=1, limit_price=90, name="dip").order_id == taken.order_id
+
+
 def test_without_a_bus_everything_works(build: Build) -> None:
     """`event_bus=None`."""
     executor = build(event_bus=None, logger=logging.getLogger("a-strategy"))

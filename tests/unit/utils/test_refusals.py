@@ -127,3 +127,11 @@ def test_a_key_that_was_quiet_for_long_begins_anew() -> None:
     for now in (0.0, 30.0, 90.0):
         holds.refuse("a", PRICE_AWAY, now)
     assert holds.refuse("a", PRICE_AWAY, 90.0 + 120.0 + 601.0) == 30.0
+
+
+def test_keys_whose_wait_is_long_over_are_forgotten() -> None:
+    """One of a program's many orders is refused now and then; it runs for months."""
+    holds = Holds()
+    for number in range(1_000):
+        holds.refuse(f"bot:{number}", WASH_TRADE, 100.0 * number)
+    assert len(holds._held) == 1

@@ -194,6 +194,38 @@ def test_a_stop_is_the_end() -> None:
     assert order.rule.cause == "buying_power"
 
 
+def test_the_same_id_may_be_sent_again_after_a_stop() -> None:
+    """Somebody asks for it anew: there may be more buying power now. Nothing is kept of it."""
+    holds = Holds()
+    poor = Refused(status=403, message="insufficient buying power")
+    for now in (0.0, 1.0):
+        order = Submission("bot:1", now, holds=holds)
+        assert order.step(now) == Send()
+        order.asked(Send(), now)
+        order.see_answer(poor, now)
+        assert order.step(now) == Done(stage=Stage.REFUSED)
+    assert holds._held == {}
+
+
+@pytest.mark.parametrize("answer", [WASH, BUSY])
+def test_an_order_that_waits_for_longer_than_its_patience_says_why(answer: Refused) -> None:
+    """It is not sent at all: what an earlier one was told is the reason of this one, too."""
+    holds, policy = Holds(), SubmissionPolicy(patience_s=1)
+    assert sent(answer, holds=holds, policy=policy).step(0.0) == Done(stage=Stage.REFUSED)
+    again = Submission("bot:1", 0.0, policy, holds)
+    assert again.step(0.0) == Done(stage=Stage.REFUSED)
+    assert (again.sent_count, again.refused) == (0, answer)
+
+
+def test_what_never_left_is_why_the_next_does_not_leave() -> None:
+    """Nobody listened; the next one is told so."""
+    holds, policy = Holds(), SubmissionPolicy(patience_s=0.5)
+    sent(Lost(reason="refused", sent=False), holds=holds, policy=policy).step(0.0)
+    again = Submission("bot:1", 0.0, policy, holds)
+    assert again.step(0.0) == Done(stage=Stage.REFUSED)
+    assert again.lost == "refused"
+
+
 def test_a_duplicate_id_that_is_our_own_order_is_found() -> None:
     """An earlier run sent it, and died before the answer came."""
     order = sent(TAKEN)
