@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -80,6 +80,7 @@ class EventsBridge:
         self._names = BridgeNames(config.redis.bus_prefix)
         self._symbols: dict[str, SymbolMemory] = {}
         self._inbox: queue.Queue[_Wanted] = queue.Queue(maxsize=INBOX)
+        self._untaken: deque[_Wanted] = deque()  # out of the inbox, and not in memory yet
         self._stopping = threading.Event()
         self._caught_up = threading.Event()
         self._renewed_at = float("-inf")
@@ -174,8 +175,10 @@ class EventsBridge:
 
     def _turn(self) -> None:
         self._follow_new_symbols()
-        for message in self._batch():
-            self._take(message)
+        self._read()
+        while self._untaken:  # one leaves only when it was taken: Redis may fail in a gap
+            self._take(self._untaken[0])
+            self._untaken.popleft()
         self._publish()
         self._save()
 
@@ -220,17 +223,21 @@ class EventsBridge:
             except queue.Full:
                 self.counters["inbox_full"] += 1
 
-    def _batch(self) -> list[_Wanted]:
-        found: list[_Wanted] = []
-        try:
-            found.append(self._inbox.get(timeout=_STEP_S))
-            while len(found) < BATCH:
-                found.append(self._inbox.get_nowait())
-        except queue.Empty:
-            pass
-        return found
+    def _read(self) -> None:
+        """The next batch, unless the last one was not taken to its end."""
+        if self._untaken:
+            return
+        with suppress(queue.Empty):
+            self._untaken.append(self._inbox.get(timeout=_STEP_S))
+            while len(self._untaken) < BATCH:
+                self._untaken.append(self._inbox.get_nowait())
 
     def _take(self, message: _Wanted) -> None:
+        """Again after a fault, it goes on where it was: the place tells.
+
+        Raises:
+            one of _PASSING: in a gap.
+        """
         memory = self._symbols[message.symbol]
         if isinstance(message, OrderMessage):
             self._unpublished += memory.take(message)
