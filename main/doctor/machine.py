@@ -44,10 +44,10 @@ DEFECTS: Final = (
     ),
     Defect(
         package="websockets",
-        is_in=lambda version: version < (17,),
+        is_in=lambda version: not (17,) <= version < (18,),
         severity=Severity.ERROR,
-        what="its threaded client lacks what the broker's connections need",
-        remedy="pip install 'websockets>=17'",
+        what="its threaded client is not the one that the broker's connections are built on",
+        remedy="pip install 'websockets>=17,<18'",
     ),
     Defect(
         package="hiredis",
