@@ -130,7 +130,7 @@ class OrderDesk:
                 case ListOpen():
                     return Listed(orders=venue.open_orders(ticker))
                 case AskClock():
-                    return venue.clock()
+                    return venue.clock(ticker)
                 case AskPrice():
                     return venue.latest_trade(ticker) or NoAnswer(reason="it never traded")
                 case AskFacts(since=since):

@@ -52,6 +52,7 @@ CLOCK_S: Final = 30.0
 FIRST_HEARTBEAT_S: Final = 2.0
 SAVE_S: Final = 60.0
 CHECK_AGAIN_S: Final = 5.0
+ASK_PRICE_S: Final = 5.0  # while none is known at all
 SHORT_CHECK_S: Final = 1.0
 SHORT_CHECKS: Final = 2  # so often it is looked at again before a shortfall is believed
 NEVER_GRANTED: Final = frozenset(
@@ -89,7 +90,8 @@ class Engine:
         self._obey = Obey(self)
         # Plain attributes, set whole: a signal handler must take no lock.
         self._stop_asked = self._closed = False
-        self._refresh_at = self._clock_at = self._save_at = self._ask_price_at = 0.0
+        self._refresh_at = self._clock_at = self._save_at = 0.0
+        self._asked_price_at = float("-inf")
         self._checking = self._heard_open = False
         self._started_at = self._check_at = 0.0
         self._short_checks = 0
@@ -289,6 +291,8 @@ class Engine:
             self.update(now)
         elif not verdict.problems:
             log.info("scale_t.session", session=answer.session, account_qty=str(answer.account_qty))
+            if self.ladder.rungs and self.ladder.last_price is None and answer.latest_price:
+                self.ladder.see_price(answer.latest_price)  # until the bus brings one
             self.save(answer.account_qty)
         elif self.ladder.mode in (Mode.TRADING, Mode.PAUSED):
             self.hold("; ".join(verdict.problems))
@@ -306,8 +310,8 @@ class Engine:
     # -- what follows
 
     def _act(self, now: float) -> None:
+        self._follow_session(now)  # first: a price means nothing before the session's check
         self._follow_price(now)
-        self._follow_session(now)
         self._judge_readiness(now)
         room = self._room(now)
         if room > 0 and now >= self._refresh_at and self.ladder.working_ids():
@@ -321,16 +325,19 @@ class Engine:
 
     def _follow_price(self, now: float) -> None:
         price = self.prices.take()
-        started = bool(self.ladder.rungs)
+        started, ended = bool(self.ladder.rungs), self.ladder.loss_reached
         if price is not None and (started or not self.prices.is_stale(time.time())):
             self.ladder.see_price(price)
             if not started:
                 log.info("scale_t.starting_price", price=str(price))
-            if self.ladder.loss_reached and self.ladder.reason:
-                log.error("scale_t.loss_limit", reason=self.ladder.reason)
-        stale = self.session.is_open and self.prices.is_stale(time.time())
-        if stale and now >= self._ask_price_at and self._room(now) > 0:
-            self._ask_price_at = now + self.parts.max_price_age_s
+        self.ladder.judge_loss()  # also of a price from before the session's check had passed
+        if self.ladder.loss_reached and not ended:
+            log.error("scale_t.loss_limit", reason=self.ladder.reason)
+        unknown = self.ladder.last_price is None
+        asks = self.session.is_open and (unknown or self.prices.is_stale(time.time()))
+        wait_s = ASK_PRICE_S if unknown else self.parts.max_price_age_s
+        if asks and now >= self._asked_price_at + wait_s and self._room(now) > 0:
+            self._asked_price_at = now
             self._submit(AskPrice(), now)
 
     def _follow_session(self, now: float) -> None:

@@ -64,7 +64,23 @@ class Ladder(OrderFates):
         self.last_price = price
         if not self.rungs:
             self.start_at(price)
-        self._check_loss(price)
+        self.judge_loss()
+
+    def judge_loss(self) -> None:
+        """End at the maximum loss, by the last price. While it is in doubt what is owned, or no
+        session has begun, that says nothing: after a split overnight each price is a loss."""
+        most, price = self.terms.max_loss, self.last_price
+        judges = self.market_open and self.mode in (Mode.TRADING, Mode.PAUSED)
+        if most is None or price is None or not judges:
+            return
+        profit = total_profit(self.book, self.terms.side, price)
+        if profit <= -most:
+            reason = f"the loss of {-profit:.2f} reached the maximum, {most}"
+            self.loss_reached = True
+            if self.terms.flatten_on_loss:
+                self.become(Mode.FLATTENING, reason)
+            else:
+                self.stop(cancel_entries=True, reason=reason)
 
     def start_at(self, start_price: Decimal) -> None:
         """Fix the rungs. They never move again, but for `re_anchor`."""
@@ -77,6 +93,7 @@ class Ladder(OrderFates):
     def rescale(self, ratio: Decimal) -> None:
         """A split of `ratio` new for one old: quantities times, prices divided by it."""
         self.ratio *= ratio
+        self.last_price = None  # of the old shares or of the new ones: nobody knows
         for order in self.book:
             self.book.ratios[order.client_order_id] = order.ratio = order.ratio * ratio
             order.qty *= ratio
@@ -187,8 +204,8 @@ class Ladder(OrderFates):
                 yield LookUp(client_order_id=order.client_order_id)
 
     def _entries(self, now: float) -> Iterator[Place]:
-        if self.entry_gate is not Gate.OPEN or not self.market_open:
-            return
+        if self.entry_gate is not Gate.OPEN or not self.market_open or self.last_price is None:
+            return  # without a price neither the range nor the loss is known
         room = self._scene.entry_room(self.session_entered)
         for want in self._scene.missing_entries(self.wanted_entries(), room):
             if self.holds.open(("entry", want.component), now):
@@ -247,16 +264,3 @@ class Ladder(OrderFates):
         if self._anchor_is_lost() and not self.book.active() and self.mode is Mode.TRADING:
             assert self.last_price is not None
             self.start_at(self.last_price * self.ratio)
-
-    def _check_loss(self, price: Decimal) -> None:
-        most = self.terms.max_loss
-        if most is None or self.mode in (Mode.STOPPING, Mode.FLATTENING):
-            return
-        profit = total_profit(self.book, self.terms.side, price)
-        if profit <= -most:
-            reason = f"the loss of {-profit:.2f} reached the maximum, {most}"
-            self.loss_reached = True
-            if self.terms.flatten_on_loss:
-                self.become(Mode.FLATTENING, reason)
-            else:
-                self.stop(cancel_entries=True, reason=reason)

@@ -59,7 +59,9 @@ class OrderFates:
         self.book.settle(order)
         follows = consequence_of(order.name.kind, refused)
         wait_s = self.holds.refuse(order.name.rung, follows.rule, now, refused.retry_after_s)
-        if follows.mode is Mode.HELD or (follows.mode is not None and wait_s == float("inf")):
+        changes = follows.mode is Mode.HELD or wait_s == float("inf")
+        # On its way out, or in doubt already, it stays what it is: that is stricter.
+        if follows.mode is not None and changes and follows.mode in MODE_MOVES[self.mode]:
             self.become(follows.mode, f"Alpaca refused {client_order_id}: {refused.reason}")
         return wait_s
 

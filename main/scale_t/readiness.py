@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from msgspec import UNSET
 
 from ..utils.redis.broker_watch import BrokerView
-from ..utils.redis.messages import PriceMessage, StatusMessage
+from ..utils.redis.messages import BrokerStatus, PriceMessage, StatusMessage
 
 # Trading status codes: tape C's letters, and the digits of tapes A and B.
 HALTS = frozenset({"H", "P", "2"})
-GOOD_STATES = frozenset({"LIVE", "QUIET", "CONNECTING"})
+GOOD_STATES = frozenset({"LIVE", "QUIET"})
 
 
 @dataclass
@@ -58,8 +58,20 @@ class Readiness:
             return f"the broker rejected the registration: {self.rejected}"
         if self.halted is not None:
             return f"trading is halted: {self.halted}"
-        tickers = {} if status.tickers is UNSET else status.tickers
-        known = tickers.get(self.ticker)
-        if known is not None and known.state not in GOOD_STATES:
-            return f"the ticker's prices are {known.state}"
-        return None
+        return self._price_obstacle(status)
+
+    def _price_obstacle(self, status: BrokerStatus) -> str | None:
+        """An entry needs prices that flow, or would if it traded: LIVE or QUIET."""
+        if status.upstream.prices.state not in GOOD_STATES:
+            return f"the broker's price stream is {status.upstream.prices.state}"
+        if status.tickers is not UNSET:
+            known = status.tickers.get(self.ticker)
+            if known is None:
+                return f"the broker does not follow {self.ticker}"
+            state = known.state
+        else:  # more than a heartbeat lists: only those that are not well, and not all of them
+            unwell = {} if status.unwell is UNSET else status.unwell
+            states = {} if status.states is UNSET else status.states
+            sick = sum(count for state, count in states.items() if state not in GOOD_STATES)
+            state = unwell.get(self.ticker, "LIVE" if sick <= len(unwell) else "not known")
+        return None if state in GOOD_STATES else f"the ticker's prices are {state}"

@@ -86,15 +86,16 @@ class Session:
                 f"it owns {owned:f}, but the account holds {verdict.facts.account_qty:f}: "
                 "say --adopt to take the account's quantity over"
             )
-        splits = self.saved.splits if self.saved is not None else ()
+        base = self.saved or Saved(saved_at=now)
+        splits, last_price = base.splits, base.last_price
         if ratio is not None:
             ladder.rescale(ratio)
             splits = (*splits, Split(at=now, ratio=ratio))
+            last_price = None if last_price is None else last_price / ratio
         if short_of > 0:
             ladder.adopt(max(Decimal(0), ladder.terms.side.sign * verdict.facts.account_qty))
         self.verdict = None
-        base = self.saved or Saved(saved_at=now)
-        self.saved = msgspec.structs.replace(base, splits=splits)
+        self.saved = msgspec.structs.replace(base, splits=splits, last_price=last_price)
         self._begin(ladder, verdict.facts.session)
         return None
 
@@ -125,11 +126,17 @@ class Session:
             ratio=ladder.ratio,
             own_qty=ladder.position,
             account_qty=account_qty,
-            last_price=ladder.last_price or (before.last_price if before is not None else None),
+            last_price=self._price_to_keep(ladder),
             adopted={str(rung): qty for rung, qty in ladder.adopted.items()},
             splits=before.splits if before is not None else (),
         )
         return self.saved
+
+    def _price_to_keep(self, ladder: Ladder) -> Decimal | None:
+        """What the next session is compared with. Trades before the check has passed are what it
+        judges, so they are never what it compares with."""
+        before = self.saved.last_price if self.saved is not None else None
+        return (ladder.last_price if self.is_open else None) or before
 
     def _begin(self, ladder: Ladder, session: str) -> None:
         if session == self._checked:

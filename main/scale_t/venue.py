@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -119,7 +120,10 @@ class Venue:
             raise UnknownTicker(f"Alpaca does not know the ticker {ticker}")
         return found
 
-    def clock(self) -> Clock:
+    def clock(self, ticker: str) -> Clock:
+        """The ticker's market: pairs trade around the clock, each day of UTC is a session."""
+        if "/" in ticker:
+            return Clock(is_open=True, session=f"{datetime.now(UTC):%Y-%m-%d}")
         found = self._need("the clock", self._trading, "/clock") or {}
         return Clock(is_open=bool(found.get("is_open")), session=str(found.get("timestamp"))[:10])
 
@@ -141,7 +145,7 @@ class Venue:
         Raises:
             UnknownTicker: Alpaca has no such asset.
         """
-        asset, clock = self.asset(ticker), self.clock()
+        asset, clock = self.asset(ticker), self.clock(ticker)
         latest = self.latest_trade(ticker)
         actions = self._corporate_actions(ticker, since) if since and "/" not in ticker else []
         splits = [decimal_or_none(each.get("qty")) for each in actions if _is(each, "SPLIT")]
