@@ -6,7 +6,7 @@ import json
 import resource
 import signal
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any, Final
 
 import redis
@@ -25,6 +25,17 @@ def killed(stage: Stage) -> None:
     stage.cause_begins()
     for symbol in stage.config.tickers:
         stage.sim.burst(symbol, 200)
+    stage.brokers["broker"].kill()
+    stage.start_broker("broker")
+    stage.let_pass(stage.config.zombie_slot_s)
+    stage.cause_ends()
+
+
+def killed_and_emptied(stage: Stage) -> None:
+    """Redis loses everything, and in the same moment the one who could have written it again."""
+    stage.cause_begins()
+    with closing(redis.Redis(port=stage.primary.port)) as client:
+        client.flushall()
     stage.brokers["broker"].kill()
     stage.start_broker("broker")
     stage.let_pass(stage.config.zombie_slot_s)
@@ -276,6 +287,14 @@ WITH_STANDBY: Final = StageConfig(standby=True)
 
 FAULTS: Final = (
     Fault(number="X1", title="SIGKILL in mid-batch, started again", inflict=killed),
+    Fault(
+        number="X1c",
+        title="FLUSHALL and SIGKILL together, started again",
+        inflict=killed_and_emptied,
+        plain_may_repeat=True,
+        note="what was told of orders is on disk (BROKER_STATE_DIR), but for the last milliseconds: "
+        "a reader without the library may hear such an event twice",
+    ),
     Fault(
         number="X1b",
         title="SIGKILL, a standby takes over",

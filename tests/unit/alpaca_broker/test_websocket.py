@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -101,6 +102,47 @@ def test_fragments_have_the_bound_of_a_message() -> None:
     part = frame(Opcode.CONT, b"x" * (LONGEST // 2), fin=False)
     with pytest.raises(ValueError, match="more than"):
         split([HEAD, frame(Opcode.BINARY, b"x", fin=False), part, part])
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [frame(Opcode.CONT, b"x")],
+        [frame(Opcode.CONT, b"x", fin=False)],
+        [frame(Opcode.BINARY, b"x", fin=False), frame(Opcode.BINARY, b"y")],
+        [frame(Opcode.BINARY, b"x", fin=False), frame(Opcode.TEXT, b"y")],
+        [frame(Opcode.TEXT, b"", fin=False), frame(Opcode.TEXT, b"y", fin=False)],
+        [
+            frame(Opcode.BINARY, b"x", fin=False),
+            frame(Opcode.CONT, b"y"),
+            frame(Opcode.CONT, b"z"),
+        ],
+    ],
+    ids=["last of none", "more of none", "whole", "whole text", "begun again", "after its end"],
+)
+def test_fragments_in_an_order_that_is_none_are_refused(frames: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="fragment"):
+        split([HEAD, *frames])
+
+
+def test_empty_fragments_take_no_room() -> None:
+    splitter = MessageSplitter(LONGEST)
+    splitter.split(HEAD + frame(Opcode.TEXT, b"", fin=False))
+    empty = frame(Opcode.CONT, b"", fin=False) * 1_000
+    splitter.split(empty)
+    tracemalloc.start()
+    for _ in range(20):
+        splitter.split(empty)
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 10_000
+    assert splitter.split(frame(Opcode.CONT, b"end")) == (["end"], b"")
+
+
+def test_a_message_in_fragments_may_be_as_long_as_any() -> None:
+    half = b"x" * (LONGEST // 2)
+    whole = [frame(Opcode.BINARY, half, fin=False), frame(Opcode.CONT, half)]
+    assert split([HEAD, *whole, *whole]) == ([half * 2] * 2, HEAD)
 
 
 def test_a_large_message_in_many_reads_is_joined_once() -> None:
