@@ -17,14 +17,18 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .answers import Accepted, Answer, Found, Lost, OrderData, Refused
+from .order_pages import MOST_PAGES, PAGE, OrderPages, TooManyOrders
 from .order_terms import OrderTerms, ReplaceTerms
+from .waits import GrowingWait
+
+__all__ = ["CallFailed", "OrderCalls", "TooManyOrders"]
 
 if TYPE_CHECKING:
     from alpaca.trading.client import TradingClient
 
-PAGE: Final = 500  # Alpaca's most
 CONNECT_TIMEOUT_S: Final = 2.0
 _FILLS_PAGE: Final = 100
+_PAGE_REFUSALS: Final = 3  # of one page by the account's limit, which others use, too
 
 
 class CallFailed(Exception):
@@ -32,15 +36,11 @@ class CallFailed(Exception):
 
     def __init__(self, what: str, fault: Refused | Lost) -> None:
         self.fault = fault
-        self.retry = isinstance(fault, Lost) or fault.status == 429
+        self.rate_limited = isinstance(fault, Refused) and fault.status == 429
+        self.retry = isinstance(fault, Lost) or self.rate_limited
         self.keys_refused = isinstance(fault, Refused) and fault.status in (401, 403)
+        self.retry_after_s = fault.retry_after_s if isinstance(fault, Refused) else None
         super().__init__(f"{what}: {fault.reason}")
-
-
-class TooManyOrders(Exception):
-    """A history of orders that is longer than what is read."""
-
-    retry = False
 
 
 class _Fields:
@@ -165,30 +165,52 @@ class OrderCalls:
         return None
 
     def open_orders(self, symbol: str | None = None) -> list[OrderData]:
-        """The open orders of everybody on the account, of one symbol or of all, at most 500.
+        """The open orders of everybody on the account, of one symbol or of all; page by page.
 
         Raises:
             CallFailed: no answer.
+            TooManyOrders: they cannot be read to their end.
         """
-        return self._list_orders(symbol, "open", None)
+        return self._read_pages(symbol, "open", MOST_PAGES, None)
 
-    def all_orders(self, symbol: str, max_pages: int = 20) -> list[OrderData]:
+    def all_orders(
+        self,
+        symbol: str,
+        max_pages: int = MOST_PAGES,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> list[OrderData]:
         """Every order of the symbol that Alpaca knows, newest first, page by page.
 
+        A long history may need more requests than a minute has: `pause` (seconds) then waits until
+        Alpaca goes on. It may raise, to break off.
+
         Raises:
             CallFailed: no answer.
-            TooManyOrders: more than `max_pages` pages.
+            TooManyOrders: more than `max_pages` pages, or they cannot be read to their end.
         """
-        found: dict[str, OrderData] = {}
-        until: str | None = None
-        for _ in range(max_pages):
-            page = self._list_orders(symbol, "all", until)
-            fresh = [order for order in page if order["id"] not in found]
-            found.update((order["id"], order) for order in fresh)
-            if len(page) < PAGE or not fresh:
-                return list(found.values())
-            until = page[-1]["submitted_at"]
-        raise TooManyOrders(f"{symbol} has more than {max_pages * PAGE:,} orders")
+        return self._read_pages(symbol, "all", max_pages, pause)
+
+    def _read_pages(
+        self,
+        symbol: str | None,
+        status: str,
+        max_pages: int,
+        pause: Callable[[float], object] | None,
+    ) -> list[OrderData]:
+        pages, wait = OrderPages(symbol or "the account", max_pages, PAGE), GrowingWait(2.0, 60.0)
+        until, refusals = pages.take(self._list_orders(symbol, status, None)), 0
+        while until is not None:
+            try:
+                page = self._list_orders(symbol, status, until)
+            except CallFailed as error:
+                refusals += 1
+                if pause is None or not error.rate_limited or refusals > _PAGE_REFUSALS:
+                    raise
+                wait_s = max(wait.grow(time.monotonic()), error.retry_after_s or 0.0)
+                pause(min(60.0, wait_s))
+            else:
+                until, refusals = pages.take(page), 0
+        return pages.orders
 
     def _list_orders(self, symbol: str | None, status: str, until: str | None) -> list[OrderData]:
         # alpaca-py's request model would cut the nanoseconds off `until`

@@ -14,12 +14,14 @@ class Road:
 
     `lose_answers`, `lose_requests` and `delay` say to how many of the next orders (POST, PATCH)
     that happens; a delayed one arrives when the test says `arrive()`. `lose_looks` is for GET.
-    With `answers` the next orders are answered by these (status, body), and do not arrive.
+    With `answers` the next orders are answered by these (status, body), and do not arrive; with
+    `look_answers` the next GETs, those with None arriving as ever.
     """
 
     def __init__(self, url: str) -> None:
         self.lose_answers = self.lose_requests = self.delay = self.lose_looks = 0
         self.answers: list[tuple[int, bytes]] = []
+        self.look_answers: list[tuple[int, bytes] | None] = []
         self.counts: Counter[str] = Counter()
         self.arrived = threading.Event()
         self._may_arrive = threading.Event()
@@ -28,6 +30,11 @@ class Road:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                told = road.look_answers.pop(0) if road.look_answers else None
+                if told is not None:
+                    road.counts["GET answered"] += 1
+                    self.send_answer(*told)
+                    return
                 answer = self.forward()
                 if road.lose_looks:
                     road.lose_looks -= 1

@@ -12,6 +12,7 @@ import pytest
 from alpaca.trading.client import TradingClient
 
 from main.alpaca_sim import LocalAlpaca
+from main.utils import order_calls
 from main.utils.answers import Accepted, Found, Lost, Refused
 from main.utils.order_calls import CallFailed, OrderCalls
 from main.utils.order_terms import OrderTerms, ReplaceTerms
@@ -97,6 +98,31 @@ def test_a_rate_limit_says_until_when(road: Road, calls: OrderCalls) -> None:
     assert isinstance(answer, Refused)
     assert (answer.status, answer.code) == (429, 42910000)
     assert road.counts == {"answered": 1}
+
+
+def test_a_long_history_is_read_on_after_a_rate_limit(
+    alpaca: LocalAlpaca, road: Road, calls: OrderCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the page where it was refused; who lists what is open is told of it instead."""
+    monkeypatch.setattr(order_calls, "PAGE", 2)
+    for number in range(5):
+        assert isinstance(calls.submit(BUY, f"bot:{number}"), Found)
+    pauses: list[float] = []
+    busy = (429, b'{"code": 42910000, "message": "rate limit exceeded"}')
+
+    def pause(wait_s: float) -> None:
+        pauses.append(wait_s)
+        road.look_answers.clear()
+
+    road.look_answers = [None, busy]
+    found = calls.all_orders("AAPL", pause=pause)
+    assert len(found) == 5
+    assert pauses == [2.0]
+    assert len(calls.open_orders()) == 5
+    road.look_answers = [None, busy]
+    with pytest.raises(CallFailed) as refused:
+        calls.open_orders("AAPL")
+    assert refused.value.rate_limited
 
 
 def test_nobody_there_was_surely_not_sent() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from typing import Any
+
 from main.utils.waits import GrowingWait, RequestBudget
 
 
@@ -25,3 +29,27 @@ def test_no_more_requests_than_the_budget_within_any_minute() -> None:
         budget.spend(now)
     assert budget.room(59.9) == 0
     assert budget.room(60.0) == 1
+
+
+class _Interrupted(deque[float]):
+    """Another thread runs just after the first look at the oldest request, if it is let to."""
+
+    def __init__(self, other: threading.Thread) -> None:
+        super().__init__([0.0])
+        self._other = other
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        if threading.current_thread() is threading.main_thread():
+            self._other.start()
+            self._other.join(0.05)
+        return found
+
+
+def test_ladders_of_one_process_share_a_budget_without_a_fault() -> None:
+    """Between a look at the oldest request and its removal nobody else removes it."""
+    budget = RequestBudget(3)
+    other = threading.Thread(target=lambda: budget.room(100.0))
+    budget._spent = _Interrupted(other)
+    assert budget.room(100.0) == 3
+    other.join()
