@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from ..utils.answers import Answer, Lost, OrderData
+from ..utils.answers import Answer, Lost, OrderData, Refused
 from ..utils.tracebacks import plain_traceback
 from .intents import Cancel, Intent, Place
 from .session_check import Clock, Facts, LatestTrade
@@ -56,9 +56,10 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class NoAnswer:
-    """A question that got none; it is asked again."""
+    """A question that got none; it is asked again. `refused`: Alpaca's word, if it spoke."""
 
     reason: str
+    refused: Refused | None = None
 
 
 Job: TypeAlias = Intent | ListOpen | AskClock | AskPrice | AskFacts
@@ -74,6 +75,7 @@ class OrderDesk:
         self._jobs: queue.Queue[Job | None] = queue.Queue(maxsize=CAPACITY + 1)
         self._undone = 0
         self._lock = threading.Lock()
+        self._only_orders = threading.Event()
         self._thread = threading.Thread(target=self._work, name="order-desk", daemon=True)
 
     def start(self) -> None:
@@ -93,6 +95,10 @@ class OrderDesk:
         with self._lock:
             self._undone += 1
         self._jobs.put_nowait(job)
+
+    def drop_questions(self) -> None:
+        """From here on only orders, cancels and look-ups are sent: a stop waits for those alone."""
+        self._only_orders.set()
 
     def stop(self, timeout_s: float) -> bool:
         """False if a request still hangs; its thread does not keep the program from ending."""
@@ -125,6 +131,8 @@ class OrderDesk:
 
     def _ask(self, job: ListOpen | AskClock | AskPrice | AskFacts) -> Told:
         venue, ticker = self._venue, self._ticker
+        if self._only_orders.is_set():
+            return NoAnswer(reason="it is stopping")
         try:
             match job:
                 case ListOpen():
@@ -134,7 +142,9 @@ class OrderDesk:
                 case AskPrice():
                     return venue.latest_trade(ticker) or NoAnswer(reason="it never traded")
                 case AskFacts(since=since):
-                    return venue.facts(ticker, since)
+                    return venue.facts(ticker, since, given_up=self._only_orders.is_set)
         except VenueFailed as error:
             log.warning("scale_t.question_unanswered", question=type(job).__name__, why=str(error))
-            return NoAnswer(reason=str(error))
+            fault = error.fault
+            refused = fault if isinstance(fault, Refused) else None
+            return NoAnswer(reason=str(error), refused=refused)

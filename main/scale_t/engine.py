@@ -30,7 +30,7 @@ from ..utils.redis.messages import (
 )
 from ..utils.waits import RequestBudget
 from .control import ControlRequest
-from .desk import AskClock, AskFacts, AskPrice, Job, Listed, ListOpen, OrderDesk, Told
+from .desk import AskClock, AskFacts, AskPrice, Job, Listed, ListOpen, NoAnswer, OrderDesk, Told
 from .intents import Cancel, LookUp, Place
 from .ladder import Gate, Ladder
 from .modes import Mode
@@ -40,7 +40,7 @@ from .readiness import Readiness
 from .saved import StateFile
 from .session import Session
 from .session_check import Clock, Facts, LatestTrade
-from .venue import Venue
+from .venue import FACTS_REQUESTS, Venue
 
 log: Final = structlog.get_logger("tickerbus.scale_t")
 
@@ -157,6 +157,7 @@ class Engine:
         """
         deadline = time.monotonic() + timeout_s
         self._stop_asked = True
+        self._desk.drop_questions()
         self.ladder.stop(cancel_entries)
         while not self._settled(cancel_entries) and time.monotonic() < deadline:
             self._send_all(time.monotonic(), self._desk.room)
@@ -227,6 +228,8 @@ class Engine:
             self.failure = str(rejection)
 
     def _see_answer(self, job: Job, answer: Told, now: float) -> None:
+        if isinstance(answer, NoAnswer) and answer.refused and answer.refused.status == 429:
+            self.ladder.holds.pause(now, answer.refused.retry_after_s)
         match job, answer:
             case _, Found(order_data=order_data):
                 self.ladder.see_order_data(order_data, now)
@@ -345,14 +348,16 @@ class Engine:
         heard_open = bool(getattr(market, "is_open", self._heard_open))
         if heard_open != self._heard_open:
             self._heard_open, self._clock_at = heard_open, now
-        if now >= self._clock_at and self._desk.room > 0:
+        may_ask = self._desk.room > 0 and self.ladder.holds.account.over(now)  # no 429
+        if now >= self._clock_at and may_ask:
             self._clock_at = now + CLOCK_S
             self._submit(AskClock(), now)
-        due = now >= self._check_at and self._desk.room > 0
+        due = now >= self._check_at and may_ask and self._desk.room > 0
         if self.session.wants_check and not self._checking and due:
             self._checking = True
             saved = self.session.saved
-            self._submit(AskFacts(since=None if saved is None else saved.saved_at), now)
+            since = None if saved is None else saved.saved_at
+            self._submit(AskFacts(since=since), now, requests=FACTS_REQUESTS)
         self.ladder.market_open = self.session.is_open
 
     def _judge_readiness(self, now: float) -> None:
@@ -382,7 +387,8 @@ class Engine:
             log.info("scale_t.request", kind=type(intent).__name__, order=intent.client_order_id)
             self._submit(intent, now)
 
-    def _submit(self, job: Job, now: float) -> None:
-        self.parts.budget.spend(now)
-        self.counters["requests"] += 1
+    def _submit(self, job: Job, now: float, requests: int = 1) -> None:
+        for _ in range(requests):
+            self.parts.budget.spend(now)
+        self.counters["requests"] += requests
         self._desk.submit(job)

@@ -152,6 +152,12 @@ class Ladder(OrderFates):
         """Why the last price allows no entry, or None."""
         return self._scene.range_obstacle(self.last_price)
 
+    @property
+    def lacks_price(self) -> bool:
+        """Its limits are judged by the last price, and there is none: after a start, or a split."""
+        limits = (self.terms.lowest, self.terms.highest, self.terms.max_loss)
+        return self.last_price is None and any(limit is not None for limit in limits)
+
     # -- private: what is wanted
 
     @property
@@ -204,8 +210,8 @@ class Ladder(OrderFates):
                 yield LookUp(client_order_id=order.client_order_id)
 
     def _entries(self, now: float) -> Iterator[Place]:
-        if self.entry_gate is not Gate.OPEN or not self.market_open or self.last_price is None:
-            return  # without a price neither the range nor the loss is known
+        if self.entry_gate is not Gate.OPEN or not self.market_open or self.lacks_price:
+            return
         room = self._scene.entry_room(self.session_entered)
         for want in self._scene.missing_entries(self.wanted_entries(), room):
             if self.holds.open(("entry", want.component), now):

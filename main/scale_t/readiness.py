@@ -62,13 +62,13 @@ class Readiness:
 
     def _price_obstacle(self, status: BrokerStatus) -> str | None:
         """An entry needs prices that flow, or would if it traded: LIVE or QUIET."""
-        if status.upstream.prices.state not in GOOD_STATES:
-            return f"the broker's price stream is {status.upstream.prices.state}"
         if status.tickers is not UNSET:
             known = status.tickers.get(self.ticker)
             if known is None:
                 return f"the broker does not follow {self.ticker}"
             state = known.state
+        elif status.upstream.prices.state not in GOOD_STATES:
+            return f"the broker's price stream is {status.upstream.prices.state}"
         else:  # more than a heartbeat lists: only those that are not well, and not all of them
             unwell = {} if status.unwell is UNSET else status.unwell
             states = {} if status.states is UNSET else status.states

@@ -7,18 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..utils.answers import Answer, Lost, OrderData, Refused
 from ..utils.decimals import decimal_or_none
 from ..utils.order_calls import CallFailed as VenueFailed
 from ..utils.order_calls import OrderCalls, TooManyOrders
+from ..utils.order_pages import MOST_PAGES
 from ..utils.order_terms import OrderTerms, PositionIntent
 from .intents import Place
 from .session_check import Clock, Facts, LatestTrade
 
 __all__ = ["Endpoints", "TooManyOrders", "UnknownTicker", "Venue", "VenueFailed"]
 
+FACTS_REQUESTS: Final = 6
+_T = TypeVar("_T")
 _INTENTS: Final[dict[tuple[str, str], PositionIntent]] = {
     ("entry", "buy"): "buy_to_open",
     ("profit", "sell"): "sell_to_close",
@@ -98,10 +101,10 @@ class Venue:
         return Decimal(0) if found is None else Decimal(str(found["qty"]))
 
     def open_orders(self, ticker: str) -> list[OrderData]:
-        """The ticker's open orders, of everybody on the account, at most 500."""
+        """The ticker's open orders, of everybody on the account."""
         return self._calls.open_orders(ticker)
 
-    def all_orders(self, ticker: str, max_pages: int = 20) -> list[OrderData]:
+    def all_orders(self, ticker: str, max_pages: int = MOST_PAGES) -> list[OrderData]:
         """Every order of the ticker that Alpaca knows, newest first.
 
         Raises:
@@ -139,24 +142,34 @@ class Venue:
         price = decimal_or_none(trade.get("p"))
         return None if price is None else LatestTrade(price=price, timestamp=str(trade.get("t")))
 
-    def facts(self, ticker: str, since: str | None) -> Facts:
+    def facts(
+        self, ticker: str, since: str | None, given_up: Callable[[], bool] = lambda: False
+    ) -> Facts:
         """What the check before a session compares. `since`: when the ladder was last seen.
+        `given_up` is looked at between the requests, of which there are up to `FACTS_REQUESTS`.
 
         Raises:
             UnknownTicker: Alpaca has no such asset.
         """
-        asset, clock = self.asset(ticker), self.clock(ticker)
-        latest = self.latest_trade(ticker)
-        actions = self._corporate_actions(ticker, since) if since and "/" not in ticker else []
+
+        def still(question: Callable[[], _T]) -> _T:
+            if given_up():
+                raise VenueFailed("the check before a session", Lost(reason="given up"))
+            return question()
+
+        asset = still(lambda: self.asset(ticker))
+        clock = still(lambda: self.clock(ticker))
+        latest = still(lambda: self.latest_trade(ticker))
+        actions = still(lambda: self._corporate_actions(ticker, since))
         splits = [decimal_or_none(each.get("qty")) for each in actions if _is(each, "SPLIT")]
         return Facts(
             session=clock.session,
-            account_qty=self.position(ticker),
+            account_qty=still(lambda: self.position(ticker)),
             status=str(asset.get("status")),
             tradable=bool(asset.get("tradable")),
             shortable=bool(asset.get("shortable")),
             fractionable=bool(asset.get("fractionable")),
-            previous_close=self._previous_close(ticker),
+            previous_close=still(lambda: self._previous_close(ticker)),
             latest_price=None if latest is None else latest.price,
             split_change=sum((qty for qty in splits if qty is not None), Decimal(0)),
             corporate=tuple(dict.fromkeys(str(each.get("activity_type")) for each in actions)),
@@ -169,7 +182,9 @@ class Venue:
         found = self._need("the snapshot", self._data, f"/stocks/{ticker}/snapshot", words) or {}
         return decimal_or_none((found.get("prevDailyBar") or {}).get("c"))
 
-    def _corporate_actions(self, ticker: str, since: str) -> list[Mapping[str, Any]]:
+    def _corporate_actions(self, ticker: str, since: str | None) -> list[Mapping[str, Any]]:
+        if since is None or "/" in ticker:
+            return []
         words = {"activity_types": ",".join(_CORPORATE), "after": since}
         found = self._need("the activities", self._trading, "/account/activities", words) or []
         return [each for each in found if each.get("symbol") == ticker]

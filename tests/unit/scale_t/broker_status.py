@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from msgspec import UNSET
 
 from main.utils.redis.messages import (
@@ -21,8 +23,14 @@ def status(
     account: str | None = "A1",
     epoch: int = 1,
     ticker_state: str | None = None,
+    tickers: Sequence[str] = ("AAPL",),
+    prices: str = "LIVE",
+    unwell: Mapping[str, str] | None = None,
+    sick: int | None = None,
 ) -> BrokerStatus:
+    """With a map of `tickers`, or only `unwell` ones of very many, or, without both, neither."""
     now = now_rfc3339()
+    is_listed = unwell is None and (ticker_state is not None or tuple(tickers) != ("AAPL",))
     return BrokerStatus(
         epoch=epoch,
         state="RUNNING",
@@ -32,10 +40,14 @@ def status(
         started_at=now,
         version="test",
         upstream=UpstreamStatus(
-            prices=PriceStreamStatus(state="LIVE", since=now),
+            prices=PriceStreamStatus(state=prices, since=now),
             orders=OrderStreamStatus(state="LIVE", since=now, ready=ready),
         ),
-        tickers={"AAPL": TickerStatus(seq=1, state=ticker_state)} if ticker_state else UNSET,
+        tickers={t: TickerStatus(seq=1, state=ticker_state or "LIVE") for t in tickers}
+        if is_listed
+        else UNSET,
+        states=UNSET if unwell is None else {"LIVE": 300, "MUTE": sick or len(unwell)},
+        unwell=UNSET if unwell is None else dict(unwell),
         counters={},
         journal={},
     )

@@ -108,6 +108,67 @@ def test_the_maximum_loss_stops_it_and_flattens_if_asked(flatten: bool, mode: Mo
     assert ("profit:0:1" in trade.working()) is not flatten
 
 
+@pytest.mark.parametrize("flatten", [False, True])
+def test_a_split_overnight_is_no_loss_before_anybody_has_looked(flatten: bool) -> None:
+    """The first price of the new shares comes before the session's check; it is judged after it."""
+    trade = holding_one(max_loss=Decimal(20), flatten_on_loss=flatten)
+    trade.ladder.market_open = False
+    trade.ladder.see_price(Decimal(10))
+    assert (trade.ladder.mode, trade.ladder.loss_reached) == (Mode.TRADING, False)
+    trade.ladder.become(Mode.HELD, "a split")
+    trade.ladder.market_open = True
+    trade.ladder.see_price(Decimal(10))
+    assert trade.ladder.mode is Mode.HELD
+    trade.ladder.rescale(Decimal(10))
+    trade.ladder.become(Mode.TRADING, "")
+    trade.ladder.judge_loss()
+    assert trade.ladder.mode is Mode.TRADING, "no price of the new shares is known yet"
+    trade.ladder.see_price(Decimal("9.81"))
+    assert trade.ladder.mode is Mode.TRADING
+    trade.ladder.see_price(Decimal("9.80"))
+    assert trade.ladder.loss_reached
+
+
+def test_a_loss_from_before_the_session_counts_once_it_begins() -> None:
+    """A price that fell without any split: the check has passed, so it is a loss."""
+    trade = holding_one(max_loss=Decimal(20))
+    trade.ladder.market_open = False
+    trade.ladder.see_price(Decimal(97))
+    trade.ladder.market_open = True
+    trade.ladder.judge_loss()
+    assert (trade.ladder.mode, trade.ladder.loss_reached) == (Mode.STOPPING, True)
+
+
+@pytest.mark.parametrize("limit", ["lowest", "highest", "max_loss"])
+def test_limits_of_the_price_hold_the_first_entry_until_a_price_is_known(limit: str) -> None:
+    """After a restart the rungs are known, but not on which side of the limit the market is."""
+    trade = Trade(start=None, **{limit: Decimal({"lowest": 90, "highest": 110}.get(limit, 20))})
+    trade.ladder.start_at(Decimal(100))
+    assert trade.run() == []
+    trade.price("99")
+    assert trade.entries() == [(10, "100.00")]
+    free = Trade(start=None)
+    free.ladder.start_at(Decimal(100))
+    free.run()
+    assert free.entries() == [(10, "100.00")], "without such a limit the starting price is enough"
+
+
+def test_a_ladder_that_leaves_is_not_stopped_from_it_by_a_refusal() -> None:
+    """An entry was in flight when it was held, stopped or flattened; then Alpaca refuses it."""
+    answers = (
+        Refused(status=422, message='asset "AAPL" is not tradable'),
+        Refused(status=401, message="unauthorized."),
+    )
+    for mode in (Mode.HELD, Mode.STOPPING, Mode.FLATTENING):
+        for answer in answers:
+            trade = Trade()
+            (place,) = trade.wants()
+            trade.ladder.become(mode, "by hand")
+            trade.ladder.see_refused(place.client_order_id, answer, trade.now)
+            assert (trade.ladder.mode, trade.ladder.reason) == (mode, "by hand")
+            assert trade.ladder.is_flat
+
+
 def test_a_ladder_that_owns_nothing_follows_the_price_only_if_asked() -> None:
     """Three increments above its first rung it begins anew there; after a fill never."""
     still = Trade()

@@ -56,6 +56,13 @@ def halt(timestamp: str, code: str = "H") -> StatusMessage:
         (status(ticker_state="MUTE"), "MUTE"),
         (status(ticker_state="DOWN"), "DOWN"),
         (status(ticker_state="LAGGING"), "LAGGING"),
+        (status(ticker_state="CONNECTING"), "CONNECTING"),
+        (status(tickers=["MSFT"]), "does not follow AAPL"),
+        (status(prices="CONNECTING"), "the broker's price stream is CONNECTING"),
+        (status(prices="DOWN"), "DOWN"),
+        (status(unwell={"MSFT": "MUTE"}), None),
+        (status(unwell={"AAPL": "MUTE"}), "the ticker's prices are MUTE"),
+        (status(unwell={"MSFT": "MUTE"}, sick=51), "not known"),
         (None, "no heartbeat"),
     ],
 )
