@@ -335,7 +335,12 @@ def measure(restarts: int, idle_s: float) -> Iterator[Figure]:
 
 
 def as_broker() -> None:
-    """The `broker` command in a process that has imported alpaca-py, as a user's own might."""
+    """The `broker` command in a process that has imported alpaca-py, as a user's own might.
+
+    Where pyarrow is installed, pandas loads it for alpaca-py, and with it some 45 MB; what users of
+    the broker install has none.
+    """
+    sys.modules["pyarrow"] = None  # type: ignore[assignment]
     import alpaca.data  # noqa: PLC0415
     import alpaca.trading.client  # noqa: PLC0415, F401
 
