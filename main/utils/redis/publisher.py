@@ -330,8 +330,7 @@ class RedisPublisher:
             log.info("redis.batches_flow_again", address=self._config.address)
         self.trouble = None
         self._pending = None
-        for packed in batch.orders:
-            self._order_memory.remember_packed(packed)
+        self._remember(batch)
         self.counters["messages"] += batch.messages
         self.counters["batches"] += 1
         self.bytes_sent += len(batch.packed)
@@ -374,9 +373,16 @@ class RedisPublisher:
         self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX")
 
     def _write_orders_again(self) -> None:
+        if self._pending is not None and isinstance(self._early_reply, int):
+            self._remember(self._pending)  # it was done, and then lost with the rest
         for packed, replies in self._order_memory.writes(self._bounds.order_days * 86_400):
-            # What is there already is refused, which is as good.
-            self._exchange(packed, replies)
+            for reply in self._exchange_all(packed, replies):
+                if isinstance(reply, hiredis.ReplyError) and not _will_stay(str(reply)):
+                    raise RedisUnavailable(self._config.address, reply)
+
+    def _remember(self, batch: Batch) -> None:
+        for packed in batch.orders:
+            self._order_memory.remember_packed(packed)
 
     def _repair_error(self, error: str) -> str | None:
         if "unction not found" in error:
@@ -418,16 +424,20 @@ class RedisPublisher:
     def _call(self, *arguments: str | bytes | int) -> Any:
         return self._exchange(pack_command(*arguments))
 
-    def _exchange(self, packed: bytes, replies: int = 1) -> Any:
-        """One request, one reply (or so many, of which the last is returned).
+    def _exchange(self, packed: bytes) -> Any:
+        return self._exchange_all(packed, 1)[0]
+
+    def _exchange_all(self, packed: bytes, replies: int) -> list[Any]:
+        """So many requests, and their replies.
 
         After a failure the connection is gone: a late reply to this request must never be taken
         for the next one's.
         """
         self._read_owed()
-        return self._guarded(lambda: self._ask(packed, replies))
+        found: list[Any] = self._guarded(lambda: self._ask(packed, replies))
+        return found
 
-    def _ask(self, packed: bytes, replies: int) -> Any:
+    def _ask(self, packed: bytes, replies: int) -> list[Any]:
         if self._wire is None:
             if self._closed:
                 raise ConnectionError("this publisher was closed")
@@ -435,9 +445,7 @@ class RedisPublisher:
             self.counters["reconnects"] += 1
             self._greet()
         self._wire.send(packed)
-        for _ in range(replies - 1):
-            self._wire.receive()
-        return self._wire.receive()
+        return [self._wire.receive() for _ in range(replies)]
 
     def _guarded(self, use_wire: Callable[[], Any]) -> Any:
         try:
@@ -465,6 +473,12 @@ def _enveloped(message: object, sender: str | None) -> object:
         "timestamp": now_rfc3339(),
     }
     return envelope
+
+
+def _will_stay(error: str) -> bool:
+    """Of an order that is written again: it is there already, which is as good, or its journal's
+    name is taken, which its next batch finds out. Anything else may go through later."""
+    return "equal or smaller" in error or error.startswith("WRONGTYPE")
 
 
 def _word_of(trouble: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from main.alpaca_broker.order_ledger import OrderLedger
 from main.alpaca_broker.reconcile import load_ledger
 from main.utils.redis.batch import JournalBounds
 from main.utils.redis.config import RedisConfig
+from main.utils.redis.errors import RedisUnavailable
 from main.utils.redis.messages import OrderMessage, PriceMessage
 from main.utils.redis.order_memory import OrderMemory
 from main.utils.redis.publisher import RedisPublisher
@@ -109,6 +112,54 @@ def test_an_order_in_the_batch_that_finds_redis_empty_is_there_once(
         client.flushall()
         publisher.publish_batch([order(1), order(2)])
         assert client.xlen("ORDER_LOG_AAPL") == client.xlen("TICKER_LOG_AAPL") == 2
+    client.close()
+
+
+def test_an_order_whose_confirmation_was_read_early_is_written_again_too(
+    redis_config: RedisConfig,
+) -> None:
+    client = redis_config.client()
+    with RedisPublisher(redis_config) as publisher:
+        publisher.open_epoch()
+        publisher.publish_batch([order(1)], more=True)
+        publisher.publish("ELSEWHERE", {})  # reads the batch's reply, to have the connection
+        client.flushall()
+        publisher.reconnect()
+        publisher.publish_batch([order(2)])
+        assert client.xlen("ORDER_LOG_AAPL") == 2
+    client.close()
+
+
+def test_there_is_no_epoch_until_every_order_is_written_again(redis_config: RedisConfig) -> None:
+    """Who sees an epoch may conclude that what the journals lack is lost."""
+    client = redis_config.client()
+    client.execute_command("ACL", "SETUSER", "broker", "on", "nopass", "+@all", "~*", "&*")
+    with RedisPublisher(replace(redis_config, username="broker", password="any")) as publisher:
+        publisher.open_epoch()
+        publisher.publish_batch([order(1)])
+        client.flushall()
+        client.execute_command("ACL", "SETUSER", "broker", "-xadd")
+        with pytest.raises(RedisUnavailable, match="xadd"):
+            publisher.restore_epoch()
+        assert client.get("BROKER_EPOCH") is None
+        client.execute_command("ACL", "SETUSER", "broker", "+xadd")
+        publisher.restore_epoch()
+        assert client.xlen("ORDER_LOG_AAPL") == 1
+    client.execute_command("ACL", "DELUSER", "broker")
+    client.close()
+
+
+def test_a_foreign_value_under_a_journals_name_does_not_keep_the_broker_waiting(
+    redis_config: RedisConfig,
+) -> None:
+    client = redis_config.client()
+    with RedisPublisher(redis_config) as publisher:
+        publisher.open_epoch()
+        publisher.publish_batch([order(1)])
+        client.flushall()
+        client.set("ORDER_LOG_AAPL", "not ours")
+        publisher.publish_batch([order(2)])
+        assert client.xlen("ORDER_LOG_AAPL") == 1
     client.close()
 
 
