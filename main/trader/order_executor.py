@@ -29,6 +29,7 @@ from .event_outlet import EventBus, EventOutlet
 from .log import ExecutorLog
 from .order_watch import OrderWatch
 from .outcome import OrderOutcome
+from .own_orders import own_orders
 
 if TYPE_CHECKING:
     from alpaca.trading.client import TradingClient
@@ -69,7 +70,9 @@ class OrderExecutor:
             else EventOutlet(event_bus, config.client_id, self._log, config.event_buffer)
         )
         tell = None if self._outlet is None else self._outlet.tell
-        self._watch = OrderWatch(watch_calls, budget, config.poll_s, self._log, tell)
+        self._watch = OrderWatch(
+            watch_calls, budget, self._submitter, config.poll_s, self._log, tell
+        )
         self._lock = threading.Lock()
         self._state = "new"  # new, running, closed
 
@@ -162,23 +165,22 @@ class OrderExecutor:
     def cancel_all(self, symbol: str | None = None) -> dict[str, Answer]:
         """Cancel every working order of ours, of one symbol or of all; by order id.
 
-        Orders of an earlier run are among them: Alpaca's own list is asked.
+        Orders of an earlier run are among them, legs and what was replaced by hand: Alpaca's own
+        list is asked.
 
         Raises:
             CallFailed: Alpaca does not say what works.
+            TooManyOrders: it cannot say all.
         """
         self.start()
-        listed = self._submitter.ask(lambda calls: calls.open_orders(symbol))
-        own = [
-            str(order["id"])
-            for order in listed
-            if belongs_to(self.config.client_id, order.get("client_order_id"))
-        ]
-        for order in listed:
-            if str(order["id"]) in own:
+        ask, client_id = self._submitter.ask, self.config.client_id
+        listed = ask(lambda calls: calls.open_orders(symbol))
+        own = own_orders(client_id, listed, self._watch.is_ours(client_id), ask)
+        for order in own:
+            if belongs_to(client_id, order.get("client_order_id")):
                 self._prepare(str(order["symbol"]))
                 self._watch.see(order)
-        return {order_id: self.cancel(order_id) for order_id in own}
+        return {str(order["id"]): self.cancel(str(order["id"])) for order in own}
 
     def close_position(
         self, symbol: str, qty: Decimal | None = None, name: str | None = None

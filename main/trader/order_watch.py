@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ..utils.answers import Found, OrderData, Refused
 from ..utils.order_calls import CallFailed, OrderCalls, TooManyOrders
@@ -35,6 +35,17 @@ _LATE_ANSWER_S: Final = 3.0
 Tell = Callable[[Sequence[Happening]], None]
 
 
+class AccountLimit(Protocol):
+    """Who counts for the whole account; a `Submitter`."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether nothing may be asked before Alpaca's limit (429) is over."""
+
+    def see_limit(self, retry_after_s: float | None) -> None:
+        """A look was refused by it."""
+
+
 class OrderWatch:
     """`see`, `watch` and `wait_for` may be called by any thread; the rest is this thread's.
 
@@ -47,12 +58,14 @@ class OrderWatch:
         self,
         calls: OrderCalls,
         budget: RequestBudget,
+        limit: AccountLimit,
         poll_s: float,
         log: ExecutorLog,
         tell: Tell | None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._calls, self._budget, self._poll_s = calls, budget, poll_s
+        self._limit = limit
         self._log, self._tell = log, tell
         self._tracker = OrderTracker()
         self._changed = threading.Condition()
@@ -111,6 +124,15 @@ class OrderWatch:
         with self._changed:
             return list(self._tracker.orders())
 
+    def is_ours(self, client_id: str) -> Callable[[str], bool]:
+        """Whether an order is `client_id`'s, also as a leg or a replacement: asked by its id."""
+
+        def is_ours(order_id: str) -> bool:
+            with self._changed:
+                return self._tracker.is_of(client_id, order_id)
+
+        return is_ours
+
     def wait_for(self, order_id: str, timeout_s: float) -> Order | None:
         """The order when it ended, or as it is when the time is over."""
         with self._changed:
@@ -143,6 +165,8 @@ class OrderWatch:
                 self._take_in()
                 self._look()
             except (CallFailed, TooManyOrders) as error:
+                if isinstance(error, CallFailed) and error.rate_limited:
+                    self._limit.see_limit(error.retry_after_s)
                 self.counters["looks_failed"] += 1
                 self._log.warning("executor.look_failed", reason=str(error))
             except Exception:  # the supervisor: without this thread no fill would be told
@@ -193,6 +217,9 @@ class OrderWatch:
 
     def _look(self, *, force: bool = False) -> None:
         """Ask for everything that is not told to its end."""
+        if self._limit.is_limited:  # also at the end: whoever asks is refused, and it lasts longer
+            self.counters["looks_put_off"] += 1
+            return
         # Orders go before looks: a look takes only what orders leave of the budget.
         room = self._budget.room(time.monotonic())
         if not force and room < _RESERVE * self._budget.per_minute:
@@ -225,6 +252,8 @@ class OrderWatch:
                 found.append(answer.order_data)
             elif isinstance(answer, Refused) and answer.status == 404:
                 self._open.forget(order_id)  # Alpaca has forgotten it too
+            elif isinstance(answer, Refused) and answer.status == 429:
+                raise CallFailed(f"the order {order_id}", answer)
         return found
 
     def _ask_fills(self, incomplete: list[OrderData]) -> list[OrderData]:
@@ -276,7 +305,8 @@ class OrderWatch:
             self._open.watch(str(order["replaced_by"]))
 
     def _resolve(self) -> None:
-        for symbol, submission in self._unresolved.look_up(self._calls):
+        known = self._unresolved.look_up(self._calls, lambda: self._limit.is_limited)
+        for symbol, submission in known:
             if submission.order_data is not None:
                 self.see(submission.order_data)
             else:

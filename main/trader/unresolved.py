@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from ..utils.order_calls import OrderCalls
 from ..utils.submission import Stage, Submission
@@ -28,10 +29,14 @@ class Unresolved:
         with self._lock:
             return sorted(self._waiting)
 
-    def look_up(self, calls: OrderCalls) -> list[tuple[str, Submission]]:
-        """Ask once for each; those whose fate is known now, with their symbols."""
+    def look_up(
+        self, calls: OrderCalls, is_limited: Callable[[], bool]
+    ) -> list[tuple[str, Submission]]:
+        """Ask once for each, until a 429; those whose fate is known now, with their symbols."""
         known = []
         for name in self.names():
+            if is_limited():
+                break
             symbol, submission = self._waiting[name]
             submission.see_look_up(calls.look_up(name), time.monotonic())
             if submission.stage in (Stage.SEEN, Stage.ABSENT, Stage.REFUSED):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .answers import Accepted, Answer, Found, Lost, OrderData, Refused
 from .order_pages import MOST_PAGES, PAGE, OrderPages, TooManyOrders
 from .order_terms import OrderTerms, ReplaceTerms
+from .redis.messages import parse_rfc3339, rfc3339
 from .waits import GrowingWait
 
 __all__ = ["CallFailed", "OrderCalls", "TooManyOrders"]
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S: Final = 2.0
 _FILLS_PAGE: Final = 100
+_BORN_TOGETHER_NS: Final = 1_000_000_000
 _PAGE_REFUSALS: Final = 3  # of one page by the account's limit, which others use, too
 
 
@@ -189,6 +191,26 @@ class OrderCalls:
             TooManyOrders: more than `max_pages` pages, or they cannot be read to their end.
         """
         return self._read_pages(symbol, "all", max_pages, pause)
+
+    def born_with(self, order: OrderData) -> list[OrderData]:
+        """The symbol's orders that were made together with this one, parents with their `legs`.
+
+        Raises:
+            CallFailed: no answer.
+        """
+        born_ns = parse_rfc3339(str(order["created_at"]))
+        wanted = {
+            "symbols": order["symbol"],
+            "status": "all",
+            "nested": "true",
+            "limit": PAGE,
+            "after": rfc3339(born_ns - _BORN_TOGETHER_NS),
+            "until": rfc3339(born_ns + _BORN_TOGETHER_NS),
+        }
+        found: list[OrderData] = self._need(
+            f"the orders of {order['symbol']}", lambda: self._client.get("/orders", wanted)
+        )
+        return found
 
     def _read_pages(
         self,

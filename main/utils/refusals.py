@@ -193,8 +193,7 @@ class Holds:
         `told_s` is a wait that Alpaca itself asked for; `because` is what `reason` gives back.
         """
         if rule.account_wide:
-            self._paused_because = because
-            return self.pause(now, told_s)
+            return self.pause(now, told_s, because)
         hold = self._held.get(key)
         if hold is None or hold.rule is not rule:
             self._forget_old(now)
@@ -208,8 +207,11 @@ class Holds:
             return math.inf
         return hold.wait.grow(now)
 
-    def pause(self, now: float, told_s: float | None = None) -> float:
+    def pause(
+        self, now: float, told_s: float | None = None, because: Refused | Lost | None = None
+    ) -> float:
         """Nothing of the account is sent for a while; returns how long."""
+        self._paused_because = because
         wait_s = self.account.grow(now)
         if told_s is not None and told_s > wait_s:
             wait_s = min(told_s, RATE_LIMITED.cap_s)

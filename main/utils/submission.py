@@ -199,7 +199,7 @@ class Submission:
         if self.stage not in (Stage.UNRESOLVED, Stage.UNKNOWN):
             return
         if isinstance(answer, Refused) and answer.status == 429:
-            self._holds.pause(now, answer.retry_after_s)
+            self._holds.pause(now, answer.retry_after_s, answer)
         elif isinstance(answer, Refused) and answer.status == 404:
             self._see_absent(now)
         self._look.grow(now)

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import structlog
 
 from .answers import Answer, Lost, Refused
-from .order_calls import OrderCalls
+from .order_calls import CallFailed, OrderCalls
 from .order_terms import OrderTerms, ReplaceTerms, check_client_order_id
 from .refusals import UNANSWERED, Holds, rule_for
 from .submission import Done, LookUp, Send, Stage, Submission, SubmissionPolicy, Wait
@@ -89,15 +89,34 @@ class Submitter:
         return self._persist(order_id, lambda: self.calls.cancel(order_id), held_back=False)
 
     def ask(self, question: Callable[[OrderCalls], T]) -> T:
-        """A question that needs its answer, in its turn.
+        """A question that needs its answer, in its turn. The account's limit is waited out, as long
+        as the policy has patience.
 
         Raises:
             CallFailed: no answer.
         """
-        self._wait_for_budget()
+        deadline = self._clock() + self.policy.patience_s
+        while True:
+            self._wait_for_budget()
+            self._wait_for_limit(deadline)
+            with self._lock:
+                self._spend()
+                try:
+                    return question(self.calls)
+                except CallFailed as error:
+                    if not self._may_ask_again(error, deadline):
+                        raise
+
+    def see_limit(self, retry_after_s: float | None) -> None:
+        """Somebody else of this account's was refused by its limit (429): nothing goes out here
+        either before that is over. Any thread."""
         with self._lock:
-            self._spend()
-            return question(self.calls)
+            self.holds.pause(self._clock(), retry_after_s)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether Alpaca's limit was reached (429), and its wait is not over."""
+        return not self.holds.account.over(self._clock())
 
     def get(self, order_id: str) -> Answer:
         """Alpaca's truth about an order, asked again while the answer is lost."""
@@ -156,6 +175,7 @@ class Submitter:
         while True:
             if held_back:
                 self._wait_for_budget()
+                self._wait_for_limit(deadline)
             with self._lock:
                 answer, now = self._ask(call), self._clock()
                 until = self._again_at(key, answer, now)
@@ -186,6 +206,17 @@ class Submitter:
         while not self._has_room():
             if self._closing.wait(_ROOM_STEP_S):
                 return
+
+    def _wait_for_limit(self, deadline: float) -> None:
+        while self.is_limited and self._clock() < deadline and not self._closing.is_set():
+            self._pause_until(min(self.holds.account.until, deadline))
+
+    def _may_ask_again(self, error: CallFailed, deadline: float) -> bool:
+        if not error.rate_limited:
+            return False
+        now = self._clock()
+        until = now + self.holds.pause(now, error.retry_after_s)
+        return until <= deadline and not self._closing.is_set()
 
     def _has_room(self) -> bool:
         return self._budget is None or self._budget.room(self._clock()) > 0

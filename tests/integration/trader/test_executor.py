@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from alpaca.trading.client import TradingClient
+from alpaca.trading.models import Order as AlpacaOrder
+from alpaca.trading.requests import ReplaceOrderRequest
 
 from main.alpaca_sim import LocalAlpaca
 from main.embedded_valkey import EmbeddedValkey
@@ -350,6 +352,34 @@ def test_looks_leave_a_quarter_of_the_budget_to_orders(road: Road, build: Build)
     assert road.counts["GET"] + road.counts["POST"] <= 12
 
 
+@pytest.mark.parametrize("refused_look", [0, 1])
+def test_a_look_that_is_refused_by_the_limit_is_not_repeated_before_it_is_over(
+    road: Road, build: Build, refused_look: int
+) -> None:
+    """Whether the list or a single order was asked for; orders wait for it as well."""
+    executor = build(config={"poll_s": 0.02})
+    busy = (429, b'{"code": 42910000, "message": "rate limit exceeded"}')
+    road.look_answers = [*[None] * refused_look, busy] * 20
+    executor.buy("AAPL", qty=1)
+    wait_for(lambda: road.counts["GET answered"], what="a look was refused")
+    began, asked = time.monotonic(), road.counts.total()
+    road.look_answers.clear()
+    wait_for(lambda: executor.orders.counters["looks_put_off"] > 5, what="it goes on")
+    if time.monotonic() - began < 1:  # a loaded machine may have slept through the two seconds
+        assert road.counts.total() == asked
+    assert executor.buy("AAPL", qty=1).cause == "rate_limited"
+
+
+def test_a_question_waits_for_the_limit_to_be_over(road: Road, build: Build) -> None:
+    """It is asked once more then, and answered."""
+    executor = build(config={"patience_s": 5.0})
+    road.look_answers = [(429, b'{"code": 42910000, "message": "rate limit exceeded"}')]
+    began = time.monotonic()
+    assert executor.orders.position("AAPL") == 0
+    assert time.monotonic() - began >= 2
+    assert road.counts == {"GET answered": 1, "GET": 1}
+
+
 def test_a_cancel_is_never_held_back(road: Road, build: Build) -> None:
     """Also when the whole budget is spent."""
     executor = build(config={"requests_per_minute": 1})
@@ -413,6 +443,46 @@ def test_cancel_all_takes_ours_and_leaves_the_others(alpaca: LocalAlpaca, build:
     answers = executor.cancel_all()
     assert list(answers.values()) == [Accepted(), Accepted()]
     assert by_hand not in answers
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_cancel_all_takes_legs_and_what_was_replaced_by_hand(
+    client: TradingClient, alpaca: LocalAlpaca, build: Build, restarted: bool
+) -> None:
+    """Alpaca made their ids; after a restart nothing but its own list says whose they are."""
+    alpaca.order_by_hand(
+        symbol="MSFT", side="buy", qty="1", type="limit", limit_price="30", time_in_force="day",
+        order_class="bracket", take_profit={"limit_price": "60"}, stop_loss={"stop_price": "20"},
+    )  # fmt: skip
+    theirs = listed(client)
+    executor = build()
+    entry = executor.buy(
+        "AAPL", qty=10, order_class="bracket", take_profit_price=105, stop_loss_price=95
+    )
+    executor.wait(entry, timeout_s=5)
+    resting = executor.buy("MSFT", qty=1, limit_price=40)
+    by_hand = ReplaceOrderRequest(limit_price=41, client_order_id="by-hand")
+    replaced = client.replace_order_by_id(str(resting.order_id), by_hand)
+    assert isinstance(replaced, AlpacaOrder)
+
+    def ours() -> set[str]:
+        return set(listed(client)) - set(theirs)
+
+    wait_for(
+        lambda: str(replaced.id) in ours() and len(ours()) == 3,
+        what="both legs and the replacement work",
+    )
+    if restarted:
+        executor = build()
+    executor.cancel_all()
+    wait_for(lambda: not ours(), what="all of ours are cancelled")
+    assert sorted(listed(client)) == sorted(theirs)
+
+
+def listed(client: TradingClient) -> list[str]:
+    """Alpaca's ids of what works, by whomever it was sent."""
+    found = client.get_orders()
+    return [str(each.id) for each in found if isinstance(each, AlpacaOrder)]
 
 
 def test_what_cannot_be_is_refused_before_anything_leaves(road: Road, build: Build) -> None:
