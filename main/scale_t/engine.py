@@ -208,6 +208,8 @@ class Engine:
             case ControlRequest():
                 self._obey.see(event, now)
             case (job, answer):
+                if isinstance(answer, NoAnswer):
+                    self._see_question_refused(answer.refused, now)
                 self._see_answer(job, answer, now)
 
     def _see_order(self, message: OrderMessage, now: float) -> None:
@@ -228,8 +230,6 @@ class Engine:
             self.failure = str(rejection)
 
     def _see_answer(self, job: Job, answer: Told, now: float) -> None:
-        if isinstance(answer, NoAnswer) and answer.refused and answer.refused.status == 429:
-            self.ladder.holds.pause(now, answer.refused.retry_after_s)
         match job, answer:
             case _, Found(order_data=order_data):
                 self.ladder.see_order_data(order_data, now)
@@ -257,6 +257,11 @@ class Engine:
                 self._see_facts(answer, now)
             case AskPrice(), LatestTrade():
                 self.prices.replace(answer)
+
+    def _see_question_refused(self, refused: Refused | None, now: float) -> None:
+        """A 429 holds whatever comes next, whoever heard it."""
+        if refused is not None and refused.status == 429:
+            self.ladder.holds.pause(now, refused.retry_after_s)
 
     def _see_place_refused(self, place: Place, refused: Refused, now: float) -> None:
         mode = self.ladder.mode

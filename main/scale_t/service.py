@@ -43,6 +43,11 @@ log: Final = structlog.get_logger("tickerbus.scale_t")
 
 STOPPED, NOT_STARTED, MISCONFIGURED, REFUSED, LOSS_LIMIT = 0, 1, 2, 3, 4
 CANCEL_WITHIN_S: Final = 2.5
+NO_CRYPTO: Final = (
+    "pairs of crypto are not traded yet: Alpaca takes the fee of each buy in the coin, so the "
+    "account would own less than was bought, and each profit order would be refused. "
+    "`plan` and `simulate` take pairs, without fees"
+)
 LISTEN_WITHIN_S: Final = 8.0
 
 
@@ -97,6 +102,8 @@ class ScaleT:
         if self._settings.alpaca_api_key is None or self._settings.alpaca_api_secret is None:
             reason = "set ALPACA_API_KEY and ALPACA_API_SECRET"
             raise _Ends(MISCONFIGURED, "scale_t.no_keys", reason)
+        if self._config.terms.is_crypto:
+            raise _Ends(MISCONFIGURED, "scale_t.no_crypto", NO_CRYPTO)
         venue = open_venue(self._settings)
         try:
             mode = AccountMode.of(self._settings, self._ask(venue.account))
@@ -173,7 +180,7 @@ class ScaleT:
         ticker, config = self._config.ticker, self._config
         venue, ladder = engine.parts.venue, engine.ladder
         try:
-            orders = self._ask(lambda: venue.all_orders(ticker))
+            orders = self._ask(lambda: venue.all_orders(ticker, pause=self._pause))
             known = engine.session.saved = remember(ladder, orders, saved)
             start = known.start_price if known is not None else None
             restore(ladder, orders, config.start_price, start)
@@ -200,10 +207,16 @@ class ScaleT:
                 if not told:
                     log.warning("scale_t.alpaca_away", reason=str(error))
                 told = True
-                wait.grow(time.monotonic())
-                while not self._stop_asked and not wait.over(time.monotonic()):
-                    time.sleep(0.05)
+                self._pause(wait.grow(time.monotonic()))
         raise _Stopped
+
+    def _pause(self, seconds: float) -> None:
+        """A stop ends it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self._stop_asked:
+                raise _Stopped
+            time.sleep(0.05)
 
     # -- running, and stopping in less than 5 s
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -104,13 +105,18 @@ class Venue:
         """The ticker's open orders, of everybody on the account."""
         return self._calls.open_orders(ticker)
 
-    def all_orders(self, ticker: str, max_pages: int = MOST_PAGES) -> list[OrderData]:
+    def all_orders(
+        self,
+        ticker: str,
+        max_pages: int = MOST_PAGES,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> list[OrderData]:
         """Every order of the ticker that Alpaca knows, newest first.
 
         Raises:
             TooManyOrders: more than is read.
         """
-        return self._calls.all_orders(ticker, max_pages)
+        return self._calls.all_orders(ticker, max_pages, pause)
 
     def asset(self, ticker: str) -> Mapping[str, Any]:
         """Raises:

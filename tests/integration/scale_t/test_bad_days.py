@@ -186,23 +186,37 @@ def test_a_short_ladder_trades_the_mirror_image(
     wait_for(lambda: orders.position() == 0)
 
 
-def test_a_pair_of_crypto_trades_fractions_around_the_clock(
-    broker: StandInBroker, alpaca: LocalAlpaca, start_scale_t: Any, orders: AccountOrders
+def test_a_pair_of_crypto_is_refused_with_the_reason(
+    start_scale_t: Any, orders: AccountOrders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`gtc`, on the pair's own price step."""
-    alpaca.quote("BTC/USD", 90_000.0, 90_010.0)
-    start_scale_t(
+    """What is bought is not what is owned: the fee is taken in the coin."""
+    scale_t = start_scale_t(
         ticker="BTC/USD",
         max_position=Decimal("0.02"),
         component=Decimal("0.01"),
         increment="1%",
         start_price=Decimal(89_000),
     )
+    wait_for(lambda: scale_t.ended)
+    assert scale_t.code == 2
+    assert "the fee of each buy in the coin" in capsys.readouterr().out
+    assert orders.all() == []
 
-    def entry() -> dict[str, Any]:
-        found = [each for each in orders.all() if each["symbol"] == "BTC/USD"]
-        return found[0] if found else {}
 
-    wait_for(entry)
-    told = {key: entry()[key] for key in ("qty", "limit_price", "time_in_force", "side")}
-    assert told == {"qty": "0.01", "limit_price": "89000", "time_in_force": "gtc", "side": "buy"}
+def test_a_split_overnight_is_not_taken_for_the_maximum_loss(
+    broker: StandInBroker, alpaca: LocalAlpaca, orders: AccountOrders, start_scale_t: Any
+) -> None:
+    """The new shares trade before the open already; nothing is sold, and a person can go on."""
+    running = owning_ten(alpaca, start_scale_t, orders, max_loss=Decimal(20), flatten_on_loss=True)
+    alpaca.set_session("closed")
+    wait_for(lambda: orders.working() == {} and not running.session.is_open)
+    alpaca.split("AAPL", 10)
+    broker.price(9.99)
+    wait_for(lambda: running.ladder.last_price == Decimal("9.99"))
+    alpaca.set_session("regular")
+    alpaca.quote("AAPL", 9.98, 10.00)
+    wait_for(lambda: running.ladder.mode is Mode.HELD)
+    broker.price(9.98)
+    wait_for(lambda: running.ladder.last_price == Decimal("9.98"))
+    assert (running.ladder.mode, running.ladder.loss_reached) == (Mode.HELD, False)
+    assert orders.position() == 100

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from main.alpaca_sim import LocalAlpaca
+from main.commands import scale_t_control
+from main.commands.common import Mistake
 from main.scale_t import engine
 from main.scale_t.account import open_venue
 from main.scale_t.control import ControlReply, ask
 from main.scale_t.flatten import flatten_by_rest
 from main.scale_t.modes import Mode
 from main.scale_t.rebuilt import rebuilt_ladder
+from main.scale_t.venue import TooManyOrders, Venue
 from main.settings import Settings
 from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
@@ -210,3 +214,41 @@ def test_what_nobody_trades_any_more_is_flattened_by_rest_alone(
     assert said == ["cancel scale-t:AAPL:profit:0:1", "sell 10 AAPL at the market"]
     assert orders.position() == 7
     assert orders.working() == {}
+
+
+@pytest.fixture
+def without_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command is typed where Redis does not answer."""
+    away = settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
+    monkeypatch.setattr(scale_t_control, "open_settings", lambda: away)
+
+
+def test_flatten_works_without_a_redis(
+    alpaca: LocalAlpaca,
+    orders: AccountOrders,
+    without_redis: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The very case for REST; it says that nobody who runs could be told."""
+    alpaca.quote("AAPL", 99.97, 99.99)
+    orders.buy("entry:0:1", 100.0)
+    wait_for(lambda: orders.position() == 10)
+    scale_t_control.flatten(ticker="AAPL", yes=True, state_dir=tmp_path)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "is not reached: stop it first" in told
+    assert told.endswith("flat")
+    assert (orders.position(), orders.working()) == (0, {})
+
+
+def test_flatten_says_it_when_the_orders_cannot_all_be_read(
+    alpaca: LocalAlpaca, without_redis: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In words, with nothing sent."""
+
+    def too_many(*_: object, **__: object) -> None:
+        raise TooManyOrders("AAPL has more than 200,000 orders")
+
+    monkeypatch.setattr(Venue, "all_orders", too_many)
+    with pytest.raises(Mistake, match="more than 200,000 orders"):
+        scale_t_control.flatten(ticker="AAPL", yes=True, state_dir=tmp_path)

@@ -10,10 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from main.alpaca_sim import LocalAlpaca
-from main.scale_t.intents import Place
+from main.scale_t.desk import AskClock, AskFacts, Job, ListOpen, NoAnswer, OrderDesk, Told
+from main.scale_t.intents import Cancel, Place
 from main.scale_t.venue import Endpoints, TooManyOrders, Venue, VenueFailed
 from main.utils import order_calls
 from main.utils.answers import Found, Lost, Refused
+from tests.conftest import wait_for
 from tests.integration.scale_t.conftest import AccountOrders
 
 pytestmark = pytest.mark.integration
@@ -49,7 +51,7 @@ class Answers:
                 self.end_headers()
                 self.wfile.write(answers.body)
 
-            do_GET = do_POST  # noqa: N815  (the base class's name)
+            do_GET = do_DELETE = do_POST  # noqa: N815  (the base class's name)
 
             def log_message(self, *_: object) -> None:
                 """No line per request."""
@@ -168,3 +170,56 @@ def test_an_order_is_sent_with_its_exact_numbers(
     told = {key: answer.order_data[key] for key in ("qty", "limit_price", "side", "time_in_force")}
     assert told == {"qty": "10", "limit_price": "99.95", "side": "buy", "time_in_force": "day"}
     venue.close()
+
+
+def test_pairs_have_no_closing_hour(alpaca: LocalAlpaca) -> None:
+    """A stock's market is asked of Alpaca; a pair's session is the day of UTC, without asking."""
+    alpaca.set_session("closed")
+    venue = venue_at(alpaca.url)
+    assert not venue.clock("AAPL").is_open
+    nobody = venue_at("http://127.0.0.1:1")
+    assert nobody.clock("BTC/USD").is_open
+    nobody.close()
+    venue.close()
+
+
+@pytest.fixture
+def told(venue: Venue) -> Iterator[tuple[OrderDesk, list[tuple[Job, Told]]]]:
+    """A desk, and what it told."""
+    told: list[tuple[Job, Told]] = []
+    desk = OrderDesk(venue, "AAPL", lambda job, answer: told.append((job, answer)))
+    desk.start()
+    yield desk, told
+    assert desk.stop(timeout_s=5)
+
+
+def test_a_question_that_met_a_429_says_so(
+    answers: Answers, told: tuple[OrderDesk, list[tuple[Job, Told]]]
+) -> None:
+    """So that nothing of the account is sent for a while."""
+    answers.status = 429
+    for question in (AskClock(), AskFacts(since=None), ListOpen(expected=frozenset())):
+        told[0].submit(question)
+    wait_for(lambda: len(told[1]) == 3)
+    for _, answer in told[1]:
+        assert isinstance(answer, NoAnswer)
+        assert answer.refused is not None
+        assert answer.refused.status == 429
+
+
+def test_a_stop_does_not_wait_for_questions(
+    answers: Answers, told: tuple[OrderDesk, list[tuple[Job, Told]]]
+) -> None:
+    """The check that is under way is given up after its request; the cancel behind it is sent."""
+    answers.status = 0  # until it is let go
+    desk, heard = told
+    cancel = Cancel(client_order_id="x", order_id="b6b1b6a4-5c5e-4c8b-9d54-0a8f5a0f7c11")
+    for job in (AskFacts(since=None), AskClock(), cancel):
+        desk.submit(job)
+    wait_for(lambda: answers.held_back)
+    desk.drop_questions()
+    answers.status = 200
+    answers.let_go.set()
+    wait_for(lambda: len(heard) == 3)
+    assert answers.requests == 2, "the check's first, and the cancel"
+    assert [type(answer) for _, answer in heard[:2]] == [NoAnswer, NoAnswer]
