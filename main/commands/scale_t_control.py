@@ -13,9 +13,9 @@ from rich.table import Table
 from ..settings import Settings
 from ..stack import alpaca_access
 from ..utils.redis.constants import normalize_ticker
-from ..utils.redis.errors import InvalidTicker
+from ..utils.redis.errors import InvalidTicker, RedisUnavailable
 from .common import Mistake, console, open_settings, print_account
-from .services import require
+from .services import require, require_keys
 
 if TYPE_CHECKING:
     from ..scale_t.control import Command, ControlReply
@@ -94,36 +94,55 @@ def flatten(
 ) -> None:
     """Cancel its own orders, then close what it owns at the market, and end it.
 
-    Other holdings of the account stay. Works also when no scale_t is running, by REST alone.
+    Other holdings of the account stay. Works also when no scale_t is running, or Redis is away: by
+    REST alone.
     """
-    settings = _open()
+    settings = open_settings()
+    require_keys(settings)
+    print_account(alpaca_access(settings))
     name = _ticker(ticker)
     if not yes:
         typer.confirm(
             f"Close everything that {client_id} owns of {name}, at the market?", abort=True
         )
-    replies = _gather(settings, client_id, name, "flatten")
-    if replies:
-        _tell(replies)
+    if _told_to_flatten(settings, client_id, name):
         _wait_until_flat(settings, client_id, name)
         return
-    console.print("No scale_t of that name is running: by REST.")
     if not _flatten_alone(settings, client_id, name, state_dir):
         raise Mistake("not flat yet: if the market is closed, the orders wait for it", NOBODY)
     console.print("flat")
+
+
+def _told_to_flatten(settings: Settings, client_id: str, ticker: str) -> bool:
+    """Whether a scale_t of that name runs, and does it itself."""
+    try:
+        replies = _gather(settings, client_id, ticker, "flatten")
+    except RedisUnavailable as error:
+        # No reason to refuse: all that has to be known is at Alpaca.
+        console.print(f"{error}.", markup=False)
+        console.print(
+            "By REST. A scale_t of that name that still runs is not reached: stop it first, "
+            "or it trades on."
+        )
+        return False
+    if not replies:
+        console.print("No scale_t of that name is running: by REST.")
+    _tell(replies)
+    return bool(replies)
 
 
 def _flatten_alone(settings: Settings, client_id: str, ticker: str, state_dir: Path | None) -> bool:
     from ..scale_t.account import open_venue
     from ..scale_t.flatten import flatten_by_rest
     from ..scale_t.rebuilt import NotUnderstood, rebuilt_ladder
-    from ..scale_t.venue import VenueFailed
+    from ..scale_t.saved import StateFileBroken
+    from ..scale_t.venue import TooManyOrders, VenueFailed
 
     venue = open_venue(settings)
     try:
         ladder = rebuilt_ladder(settings, venue, client_id, ticker, state_dir)
         return flatten_by_rest(ladder, venue, console.print, FLAT_WITHIN_S)
-    except (VenueFailed, NotUnderstood) as error:
+    except (VenueFailed, NotUnderstood, TooManyOrders, StateFileBroken) as error:
         raise Mistake(str(error), NOBODY) from None
     finally:
         venue.close()
@@ -133,7 +152,7 @@ def _wait_until_flat(settings: Settings, client_id: str, ticker: str) -> None:
     """It ends by itself when it is: then nobody answers any more."""
     deadline = time.monotonic() + FLAT_WITHIN_S
     last: dict[str, Any] = {}
-    while replies := _gather(settings, client_id, ticker, "status"):
+    while replies := _status_of(settings, client_id, ticker):
         last = replies[0].state
         if time.monotonic() > deadline:
             raise Mistake(
@@ -141,6 +160,13 @@ def _wait_until_flat(settings: Settings, client_id: str, ticker: str) -> None:
             )
         time.sleep(LOOK_S)
     console.print("flat")
+
+
+def _status_of(settings: Settings, client_id: str, ticker: str) -> list[ControlReply]:
+    try:
+        return _gather(settings, client_id, ticker, "status")
+    except RedisUnavailable as error:
+        raise Mistake(f"it flattens, but {error}: ask again, it may be flat", NOBODY) from None
 
 
 def _command(command: Command, ticker: str | None, client_id: str, **arguments: Any) -> None:

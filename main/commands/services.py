@@ -107,16 +107,33 @@ def require(settings: Settings) -> None:
     Raises:
         Mistake: naming all that is missing.
     """
-    missing = []
-    if settings.alpaca_api_key is None:
-        missing.append("ALPACA_API_KEY is not set")
-    if settings.alpaca_api_secret is None:
-        missing.append("ALPACA_API_SECRET is not set")
+    missing = _missing_keys(settings)
     try:
         ask_redis(settings.redis_config())
     except RedisUnavailable as error:
         if not is_passing(error.cause):  # else the service waits for it
             missing.append(f"{error}. Set REDIS_URL, or REDIS_HOST and REDIS_PORT")
+    _demand(missing)
+
+
+def require_keys(settings: Settings) -> None:
+    """Keys alone: for what has to work without Redis.
+
+    Raises:
+        Mistake: naming those that are missing.
+    """
+    _demand(_missing_keys(settings))
+
+
+def _missing_keys(settings: Settings) -> list[str]:
+    keys = {
+        "ALPACA_API_KEY": settings.alpaca_api_key,
+        "ALPACA_API_SECRET": settings.alpaca_api_secret,
+    }
+    return [f"{name} is not set" for name, given in keys.items() if given is None]
+
+
+def _demand(missing: list[str]) -> None:
     if missing:
         listed = "\n".join(f"  - {line}" for line in missing)
         raise Mistake(f"This is missing:\n{listed}")
