@@ -250,7 +250,7 @@ class Job:
     def __init__(self, call: object, *arguments: object) -> None:
         self.outcome: object = None
         self._call, self._arguments = call, arguments
-        self._thread = threading.Thread(target=self._run, name="job")
+        self._thread = threading.Thread(target=self._run, name="job", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
