@@ -50,7 +50,9 @@ class Readiness:
             return "no heartbeat of a broker"
         if status.paper is not self.paper:
             return f"the broker publishes a {'paper' if status.paper else 'live'} account"
-        if status.account_id is not None and status.account_id not in self.account_names:
+        if status.account_id is None:
+            return "the broker does not say which account it publishes"
+        if status.account_id not in self.account_names:
             return f"the broker publishes another account, …{status.account_id[-4:]}"
         if not broker.orders_ready:
             return f"the broker's order stream is not ready: {status.upstream.orders.state}"

@@ -60,8 +60,13 @@ def road(alpaca: LocalAlpaca) -> Iterator[UnreliableRoad]:
 
 
 @pytest.fixture
-def broker(alpaca: LocalAlpaca, redis_config: RedisConfig) -> Iterator[StandInBroker]:
-    with StandInBroker(redis_config, alpaca.trading_stream_url) as broker:
+def broker(
+    alpaca: LocalAlpaca, redis_config: RedisConfig, orders: AccountOrders
+) -> Iterator[StandInBroker]:
+    """Of the same account."""
+    broker = StandInBroker(redis_config, alpaca.trading_stream_url)
+    broker.account_id = orders.account_id()
+    with broker:
         yield broker
 
 
@@ -93,6 +98,10 @@ class AccountOrders:
                 client_order_id=f"scale-t:AAPL:{name}",
             )
         )
+
+    def account_id(self) -> str:
+        account: dict[str, Any] = self.client.get("/account")
+        return str(account["id"])
 
     def all(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.client.get("/orders", {"status": "all", "limit": 500})

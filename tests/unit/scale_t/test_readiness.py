@@ -48,7 +48,7 @@ def halt(timestamp: str, code: str = "H") -> StatusMessage:
     ("heard", "obstacle"),
     [
         (status(), None),
-        (status(account=None), None),
+        (status(account=None), "does not say which account"),
         (status(ready=False), "not ready"),
         (status(paper=False), "live account"),
         (status(account="B2"), "another account"),
