@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Most tests wait for processes and sockets. Those of one file stay in one worker, and in their order.
+WORKERS ?= -n 3 --dist loadfile
 
-.PHONY: help demo test check faults chaos scale-proof bridge-kills bench-smoke redis-server promtool chromium requirements picture screenshot clean
+.PHONY: help demo test check faults chaos scale-proof bridge-kills events-storm bench bench-long bench-events bench-smoke redis-server promtool chromium requirements picture screenshot clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -11,15 +13,15 @@ help:            ## this list
 demo: $(VENV)/.run   ## see it work: embedded Valkey, local Alpaca, broker and a scale_t, in one live table
 	@$(BIN)/python -m main demo $(ARGS)
 
-test: $(VENV)/.dev redis-server promtool  ## the whole suite
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev redis-server promtool chromium  ## the whole suite
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import rules and the unit tests, in under a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest -n 2 tests/unit
 
 faults: $(VENV)/.dev  ## every fault of docs/reliability.md against real processes, some 20 minutes
 	$(BIN)/python -m tests.faults.run --into docs/reliability.md $(ARGS)

@@ -109,7 +109,8 @@ class Wire:
                 case WSMsgType.TEXT | WSMsgType.BINARY:
                     return message.data  # type: ignore[no-any-return]
                 case WSMsgType.PING:
-                    await self.ws.pong(message.data)
+                    with contextlib.suppress(ConnectionError):  # it is gone: the next read says so
+                        await self.ws.pong(message.data)
                 case WSMsgType.CLOSE:
                     self.ended_clean = True
                     return None
