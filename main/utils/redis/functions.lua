@@ -1,6 +1,6 @@
-#!lua name=tickerbus_1
--- The bus's server-side functions. Their names carry a version, so that two releases can share a
--- Redis during an upgrade.
+#!lua name=tickerbus_2
+-- The bus's server-side functions. The library's name and theirs carry a version, so that two
+-- releases can share a Redis during an upgrade: loading one must not take the other's away.
 
 -- tickerbus_publish_2
 -- Writing a batch is one atomic step: nobody sees half of it, a superseded broker writes nothing,
@@ -64,6 +64,13 @@ local function forbidden(channels, unlogged)
   return nil
 end
 
+-- Whether the batch that published its quotes and bars last is this one, or a later one: a call that
+-- the network kept back may come after its successor.
+local function was_published(mark, epoch, batch)
+  local last_epoch, last = string.match(mark or '', '^(%d+)-(%d+)$')
+  return last_epoch == epoch and tonumber(last) >= tonumber(batch)
+end
+
 local function publish_batch(keys, args)
   local epoch = args[1]
   local current = redis.call('GET', keys[1])
@@ -97,13 +104,10 @@ local function publish_batch(keys, args)
       return {'FAILED', i, log .. ': ' .. outcome}
     end
   end
-  if #unlogged > 0 then
-    local batch = epoch .. '-' .. args[2]
-    if redis.call('GET', keys[2]) ~= batch then
-      redis.call('SET', keys[2], batch)
-      for i = 1, #unlogged, 2 do
-        redis.call('PUBLISH', unlogged[i], unlogged[i + 1])
-      end
+  if #unlogged > 0 and not was_published(redis.call('GET', keys[2]), epoch, args[2]) then
+    redis.call('SET', keys[2], epoch .. '-' .. args[2])
+    for i = 1, #unlogged, 2 do
+      redis.call('PUBLISH', unlogged[i], unlogged[i + 1])
     end
   end
   return #places + #unlogged / 2
@@ -111,12 +115,12 @@ end
 
 redis.register_function('tickerbus_publish_2', publish_batch)
 
--- tickerbus_lead_1
+-- tickerbus_lead_2
 -- Take, keep or look at the leadership, by compare and set.
 -- KEYS  leader    ARGV  my value, expiry in ms, "1" if an absent key may be taken
 -- Returns {MINE | TAKEN | ABSENT | OTHER, the value found}. A value with "owner":null was let go of
 -- by a clean stop: anybody may take it at once.
-redis.register_function('tickerbus_lead_1', function(keys, args)
+redis.register_function('tickerbus_lead_2', function(keys, args)
   local current = redis.call('GET', keys[1])
   if current == args[1] then
     redis.call('PEXPIRE', keys[1], args[2])
@@ -133,10 +137,10 @@ redis.register_function('tickerbus_lead_1', function(keys, args)
   return {'OTHER', current}
 end)
 
--- tickerbus_release_1
+-- tickerbus_release_2
 -- Let go of the leadership, if it is mine.
 -- KEYS  leader    ARGV  my value, the value that says "let go", expiry in ms
-redis.register_function('tickerbus_release_1', function(keys, args)
+redis.register_function('tickerbus_release_2', function(keys, args)
   if redis.call('GET', keys[1]) ~= args[1] then
     return 0
   end
@@ -144,12 +148,12 @@ redis.register_function('tickerbus_release_1', function(keys, args)
   return 1
 end)
 
--- tickerbus_open_epoch_1
+-- tickerbus_open_epoch_2
 -- Begin a new epoch, higher than the last: one step, so that a broker that sleeps in the middle can
 -- neither fence the owner nor go back.
 -- KEYS  epoch, leader    ARGV  Unix time in ms, my leader value ("" where there is no leadership)
 -- Returns the epoch as a string, or false: somebody else leads.
-redis.register_function('tickerbus_open_epoch_1', function(keys, args)
+redis.register_function('tickerbus_open_epoch_2', function(keys, args)
   if args[2] ~= '' and redis.call('GET', keys[2]) ~= args[2] then
     return false
   end

@@ -40,7 +40,7 @@ from .replicas import REPLICATED_WITHIN_MS, ReplicaWatch
 log: Final = EventLog("tickerbus.publisher")
 
 MAX_BATCH_MESSAGES: Final = 1_000
-OPEN_EPOCH: Final = "tickerbus_open_epoch_1"
+OPEN_EPOCH: Final = "tickerbus_open_epoch_2"
 # Answers of a server that is no primary, or not the one that the replicas follow.
 MOVED_ON: Final = ("READONLY", "NOREPLICAS", "MASTERDOWN")
 

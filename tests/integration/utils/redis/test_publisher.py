@@ -434,3 +434,29 @@ def test_what_was_sent_ahead_to_a_frozen_redis_goes_through_once_it_wakes(
     assert not thread.is_alive()
     with own_config.client() as admin:
         assert ids(admin, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2, 3)]
+
+
+# -- what comes late, and who else is there
+
+
+def test_quotes_of_a_call_that_comes_after_its_successor_are_not_published_again(
+    config: RedisConfig, publisher_on: Publishers, listener: PlainSubscriber
+) -> None:
+    publisher = publisher_on(config)
+    assert publisher._packer is not None
+    first, second = (publisher._packer.pack([quote()]) for _ in range(2))
+    for batch in (first, second, first):
+        assert send_again(publisher, batch.packed) == 1
+    assert [decode_typed(body).seq for body in listener.heard()] == [1, 2]  # type: ignore[union-attr]
+
+
+def test_an_older_release_on_the_same_redis_keeps_its_functions(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    older = "#!lua name=tickerbus_1\nredis.register_function('tickerbus_publish_1', function() end)"
+    client.function_load(older, replace=True)
+    publisher_on(config).publish_batch([price()])
+    assert client.fcall("tickerbus_publish_1", 0) is None
+    client.function_load(older, replace=True)
+    publisher_on(config).publish_batch([price()])
+    assert len(ids(client, TICKER_LOG)) == 2
