@@ -292,8 +292,8 @@ FAULTS: Final = (
         title="FLUSHALL and SIGKILL together, started again",
         inflict=killed_and_emptied,
         plain_may_repeat=True,
-        note="what was told of orders is on disk (BROKER_STATE_DIR), but for the last milliseconds: "
-        "a reader without the library may hear such an event twice",
+        note="what was told of orders is on disk (BROKER_STATE_DIR), all but the last "
+        "milliseconds: a reader without the library may hear such an event twice",
     ),
     Fault(
         number="X1b",
