@@ -216,6 +216,10 @@ class LeaseKeeper:
         try:
             self._client.unregister(leaving, timeout_s)
         except (NoBroker, RedisUnavailable) as error:
+            if self._stopping and threading.current_thread() is self._thread:
+                with self._lock:  # `stop` has interrupted us, and asks once more itself
+                    self._leaving += leaving
+                return
             log.warning("lease.not_returned", tickers=leaving, error=str(error))
 
     def _on_status(self, status: object) -> None:

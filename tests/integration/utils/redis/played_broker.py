@@ -27,6 +27,8 @@ class PlayedBroker:
         if request["ticker"] == "DUMB":
             return
         reason = self.refuses.get(request["ticker"])
+        if reason == "insufficient_subscription" and "quotes" not in request.get("data", ()):
+            reason = None  # it is the quotes that the plan lacks
         reply = RegistrationReply(
             action=request["action"],
             ticker=request["ticker"],
