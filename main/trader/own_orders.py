@@ -7,9 +7,10 @@ heard of are known; for others Alpaca is asked what they replaced, and whose leg
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
-from ..utils.answers import Found, OrderData, Refused
+from ..utils.answers import Answer, Found, OrderData, Refused
 from ..utils.order_calls import CallFailed, OrderCalls
 from ..utils.orders import belongs_to
 
@@ -52,7 +53,7 @@ def _stems_from_ours(order: OrderData, is_ours: Callable[[OrderData], bool], ask
         replaces = order.get("replaces")
         if not replaces:
             break
-        answer = ask(lambda calls, wanted=str(replaces): calls.get(wanted))
+        answer = ask(partial(_get, str(replaces)))
         if isinstance(answer, Refused) and answer.status == 404:
             return False
         if not isinstance(answer, Found):
@@ -65,6 +66,10 @@ def _stems_from_ours(order: OrderData, is_ours: Callable[[OrderData], bool], ask
     first = order
     families: Iterable[OrderData] = ask(lambda calls: calls.born_with(first))
     return any(is_ours(parent) for parent in families if _has_leg(parent, str(first["id"])))
+
+
+def _get(order_id: str, calls: OrderCalls) -> Answer:
+    return calls.get(order_id)
 
 
 def _has_leg(parent: OrderData, order_id: str) -> bool:
