@@ -139,7 +139,12 @@ def _chunks(kind: str, events: Sequence[TradeEvent]) -> Iterator[Chunk]:
     for start in range(0, len(events), BATCH_EVENTS):
         some = events[start : start + BATCH_EVENTS]
         if kind == LIMIT:
-            yield pack_command(*publish_head(NAMES), pack_array(list(map(pack_event, some)))), 1
+            yield (
+                pack_command(
+                    *publish_head(NAMES, "bench"), pack_array(list(map(pack_event, some))), 0, 1
+                ),
+                1,
+            )
         elif kind == COMMANDS:
             commands = [command for event in some for command in same_commands(event)]
             yield b"".join(pack_command(*command) for command in commands), len(commands)

@@ -24,7 +24,9 @@ SymbolArgument = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
-TIMES: Final = ("created_at", "updated_at")
+UPDATED: Final = "updated_at"
+# In a narrow terminal these are broken into lines, so that the rest can be read.
+WIDE: Final = frozenset({"order_id", "position_id", "meaning"})
 ORDER_COLUMNS: Final = ("symbol", "order_id", "status", "order_type", "price", "volume")
 POSITION_COLUMNS: Final = ("symbol", "position_id", "status", "direction", "entry_price", "volume")
 NUMBERS: Final = frozenset({"price", "volume", "filled_volume", "entry_price", "pnl"})
@@ -54,7 +56,7 @@ def orders(
             found = bus.get_orders(symbol)
         else:
             found = [o for name in _symbols(bus, symbol) for o in bus.get_open_orders(name)]
-    columns = (*ORDER_COLUMNS, "filled_volume", *TIMES)
+    columns = (*ORDER_COLUMNS, "filled_volume", UPDATED)
     _print_states(found, columns, as_json, "no orders" if everything else "no open orders")
 
 
@@ -72,7 +74,7 @@ def positions(
         else:
             found = [p for name in _symbols(bus, symbol) for p in bus.get_active_positions(name)]
     lack = "no positions" if everything else "no active positions"
-    _print_states(found, (*POSITION_COLUMNS, "pnl", *TIMES), as_json, lack)
+    _print_states(found, (*POSITION_COLUMNS, "pnl", UPDATED), as_json, lack)
 
 
 def replay(
@@ -256,10 +258,14 @@ def _print_states(
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.ROUNDED, border_style="dim")
+    table = Table(box=box.SIMPLE, border_style="dim")
     for name in columns:
+        wide = name in WIDE
         table.add_column(
-            name.replace("_", " "), justify="right" if name in NUMBERS else "left", no_wrap=True
+            name.removesuffix("_volume").removesuffix("_at").replace("_", " "),
+            justify="right" if name in NUMBERS else "left",
+            no_wrap=not wide,
+            overflow="fold" if wide else "ellipsis",
         )
     return table
 
@@ -269,7 +275,14 @@ def _cell(name: str, value: Any) -> Text:
     from ..trade_events.describe import printable
 
     text = "-" if value is None else printable(value)
-    return Text(text[:23].replace("T", " ").rstrip("Z") if name in TIMES else text)
+    return Text(_time_of(text) if name == UPDATED else text)
+
+
+def _time_of(timestamp: str) -> str:
+    """The second, UTC; with its day if that is not today."""
+    day, _, time_of_day = timestamp.partition("T")
+    second = time_of_day[:8]
+    return second if day == datetime.now(UTC).date().isoformat() else f"{day} {second}"
 
 
 def _print_json(fields: dict[str, Any]) -> None:

@@ -208,10 +208,13 @@ end
 -- tickerbus_trades_publish_1
 -- Publishing a batch is one atomic step: log, state, index, expiry and channel of each event.
 -- An event id that was seen within its retention changes nothing and is told to nobody again.
--- KEYS  log, anomalies, config, counters, symbols
--- ARGV  prefix, the events as a MessagePack array
+-- KEYS  log, anomalies, config, counters, symbols; and, from who sends a batch before the one in front
+--       of it was answered, a key of its own, "trades:sender:<its name>"
+-- ARGV  prefix, the events as a MessagePack array; with a sixth key the batch's number, and "1" for one
+--       that was sent when none was on its way. Any other is taken only if the batch of the number
+--       before it was: else it would overtake one that was refused for want of memory.
 -- Returns for each event "P<log id>" published, "D" seen before, "A<log id> <reason>" an anomaly,
--- or "R<reason>" refused and not written; or a single {"REFUSED", reason}.
+-- or "R<reason>" refused and not written; or a single {"REFUSED", reason}, or {"BEHIND"}.
 
 local function publish_one(keys, prefix, event, batch)
   local config, tally = batch.config, batch.tally
@@ -280,6 +283,13 @@ local function publish_safely(keys, prefix, event, batch)
   return 'R' .. reason
 end
 
+local SENDER_LIFE_S = 60
+
+local function is_in_turn(keys, args)
+  return not keys[6] or args[4] == '1'
+    or redis.call('GET', keys[6]) == string.format('%.0f', tonumber(args[3]) - 1)
+end
+
 local KINDS = {'stream', 'stream', 'hash', 'hash', 'set'}
 
 redis.register_function('tickerbus_trades_publish_1', function(keys, args)
@@ -288,6 +298,9 @@ redis.register_function('tickerbus_trades_publish_1', function(keys, args)
     if refusal then
       return {'REFUSED', refusal}
     end
+  end
+  if not is_in_turn(keys, args) then
+    return {'BEHIND'}
   end
   local batch = {config = read_config(keys[3]), tally = {}, symbols = {}, indexes = {}}
   local is_empty, outcomes = redis.call('EXISTS', keys[1]) == 0, {}
@@ -299,6 +312,9 @@ redis.register_function('tickerbus_trades_publish_1', function(keys, args)
   end
   if is_empty and #outcomes > 0 then
     create_groups(keys[1], batch.config.groups)  -- from the first event on: they had all before it
+  end
+  if keys[6] then
+    redis.call('SET', keys[6], args[3], 'EX', SENDER_LIFE_S)
   end
   return outcomes
 end)

@@ -27,6 +27,10 @@ class TradeNames:
         """Of every symbol: all channels, or those of one kind."""
         return f"{self.prefix}trades:*" if kind is None else f"{self.prefix}trades:*:{kind}"
 
+    def sender(self, name: str) -> str:
+        """The number of the last batch that one sender got through."""
+        return f"{self.prefix}trades:sender:{name}"
+
     def state(self, subject: Subject, symbol: str, subject_id: str) -> str:
         """The hash of one order or position: `order:XAUUSD:12345`."""
         return f"{self.prefix}{subject}:{symbol}:{subject_id}"

@@ -6,6 +6,7 @@ the spool. A batch whose reply was lost is sent again: its event ids make that s
 from __future__ import annotations
 
 import itertools
+import secrets
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -44,9 +45,10 @@ LATER: Final = (
 )
 
 
-def publish_head(names: TradeNames) -> tuple[str | int, ...]:
+def publish_head(names: TradeNames, sender: str) -> tuple[str | int, ...]:
     """The call of the publishing function, up to the events."""
-    keys = (names.log, names.anomalies, names.config, names.counters, names.symbols)
+    shared = (names.log, names.anomalies, names.config, names.counters, names.symbols)
+    keys = (*shared, names.sender(sender))
     return ("FCALL", PUBLISH, len(keys), *keys, names.prefix)
 
 
@@ -106,7 +108,8 @@ class Sender:
         self._dropping = False
         self._wire: Wire | None = None
         self._wake = threading.Event()
-        self._head = publish_head(names)
+        self._head = publish_head(names, secrets.token_hex(8))
+        self._number = 0  # of the last batch that was sent
         self._thread = threading.Thread(target=self._run, name="trade-sender", daemon=True)
 
     def start(self) -> None:
@@ -194,11 +197,13 @@ class Sender:
                 return
             reply = wire.receive()
             batch = on_their_way.popleft()
-            if is_missing(reply):
+            lacks_functions = is_missing(reply)
+            if lacks_functions or reply == [b"BEHIND"]:
                 for _ in on_their_way:
-                    wire.receive()  # they lacked it too
+                    wire.receive()  # none of them was taken either
                 on_their_way.clear()
-                self._load(wire)
+                if lacks_functions:
+                    self._load(wire)
             else:
                 self._settle(batch, reply)
                 is_new = False
@@ -209,7 +214,7 @@ class Sender:
             batch = self._take(sum(map(len, on_their_way)))
             if not batch:
                 break
-            packed.append(self._pack(batch))
+            packed.append(self._pack(batch, is_first=not on_their_way))
             on_their_way.append(batch)
         if packed:
             wire.send(b"".join(packed))
@@ -219,8 +224,12 @@ class Sender:
         with self._changed:
             return list(itertools.islice(self._queue, start, start + BATCH_EVENTS))
 
-    def _pack(self, batch: list[Outgoing]) -> bytes:
-        return pack_command(*self._head, pack_array([item.packed for item in batch]))
+    def _pack(self, batch: list[Outgoing], *, is_first: bool) -> bytes:
+        """With its number: one that follows a batch that is not answered yet must not be taken
+        where that one was not."""
+        self._number += 1
+        events = pack_array([item.packed for item in batch])
+        return pack_command(*self._head, events, self._number, int(is_first))
 
     def _load(self, wire: Wire) -> None:
         """Redis came back empty: whoever publishes first loads the functions again."""

@@ -35,7 +35,7 @@ Types = Callable[..., Ended]
 
 def environment(port: int) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REDIS_")}
-    return kept | {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(port), "COLUMNS": "200"}
+    return kept | {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(port)}
 
 
 @pytest.fixture

@@ -22,6 +22,9 @@ from main.trade_events import (
     RedisEventBus,
     TradeEvent,
 )
+from main.trade_events.names import TradeNames
+from main.trade_events.sender import publish_head
+from main.trade_events.wire import pack_array, pack_event
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.errors import IllegalUse
 from tests.conftest import wait_for
@@ -111,7 +114,24 @@ def test_functions_that_vanish_under_full_load_are_loaded_again(bus: RedisEventB
     flushed.join()
     assert bus.flush(20)
     assert {each.status for each in receipts} <= {"published", "spooled"}
-    assert sorted(map(int, logged(bus))) == list(range(5_000))
+    assert list(map(int, logged(bus))) == list(range(5_000)), "no batch overtook another"
+
+
+def test_a_batch_whose_forerunner_was_not_taken_is_not_taken_either(bus: RedisEventBus) -> None:
+    """Redis had no memory for number 2, and has some again for number 3, which was on its way."""
+    head = publish_head(TradeNames(), "a-sender")
+
+    def send(number: int, *, is_first: bool) -> object:
+        events = pack_array([pack_event(created(number))])
+        return bus._client.execute_command(*head, events, number, int(is_first))
+
+    bus.publish(created(0))  # it loads the functions
+    send(1, is_first=True)
+    assert send(3, is_first=False) == [b"BEHIND"]
+    assert logged(bus) == ["0", "1"]
+    send(2, is_first=False)
+    send(3, is_first=False)
+    assert logged(bus) == ["0", "1", "2", "3"]
 
 
 def test_what_the_server_cannot_do_with_one_event_is_no_others_concern(
