@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 import redis
 
+from ..trade_events.names import TradeNames
 from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig
 from ..utils.redis.constants import BusNames
 from ..utils.redis.errors import RedisUnavailable
@@ -18,6 +19,7 @@ T = TypeVar("T")
 Role = Literal["broker", "strategy"]
 
 PINGS: Final = 15
+EVENT_ID_RETENTION_S: Final = 604_800  # as in functions.lua, where nothing else is configured
 _CONFIGS: Final = (
     *("maxmemory", "maxmemory-policy", "client-output-buffer-limit", "save", "appendonly"),
     *("appendfsync", "min-replicas-to-write", "maxclients", "protected-mode", "bind"),
@@ -40,6 +42,18 @@ class RedisFacts:
     right_problems: Sequence[str]
     refused: Sequence[str]
     registration_listeners: int | None
+    events: EventFacts | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventFacts:
+    """The trade events' log, where there is one: how many stand in it, over how long, how many were
+    ever logged, and how long an event id is known (0: for ever)."""
+
+    length: int
+    span_s: float
+    ever: int
+    retention_s: int
 
 
 def gather(config: RedisConfig, role: Role, *, secured: bool) -> RedisFacts:
@@ -68,6 +82,7 @@ def gather(config: RedisConfig, role: Role, *, secured: bool) -> RedisFacts:
             ahead_s=ask("TIME", lambda: _ahead_s(client), None),
             registration_listeners=ask("PUBSUB NUMSUB", lambda: _listeners(client, names), None),
             right_problems=_right_problems(client, names, role, secured),
+            events=_events(client, TradeNames(config.bus_prefix)),
             refused=refused,
         )
     except (*CONNECTION_FAULTS, redis.RedisError) as error:
@@ -82,6 +97,31 @@ def _right_problems(
     if role == "broker":
         return broker_right_problems(client, names, secured=secured)
     return reader_right_problems(client, names)
+
+
+def _events(client: redis.Redis, names: TradeNames) -> EventFacts | None:
+    """None, without a word, where there are none or this user has nothing to do with them."""
+    try:
+        told: Any = client.xinfo_stream(names.log)
+        said: Any = client.hget(names.config, "event_id_retention_s")
+    except redis.ResponseError:
+        return None
+    first, last = told["first-entry"], told["last-entry"]
+    if not first or not last:
+        return None
+    span_ms = _millis(last[0]) - _millis(first[0])
+    ever = int(told.get("entries-added", told["length"]))
+    text = _text(said or "")
+    return EventFacts(
+        length=int(told["length"]),
+        span_s=span_ms / 1_000,
+        ever=ever,
+        retention_s=int(text) if text.isdecimal() else EVENT_ID_RETENTION_S,
+    )
+
+
+def _millis(entry_id: bytes) -> int:
+    return int(entry_id.partition(b"-")[0])
 
 
 def _round_trips_ms(client: redis.Redis) -> list[float]:

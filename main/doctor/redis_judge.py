@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..utils.redis.batch import JournalBounds
 from ..utils.redis.ready import OLDEST_SERVER
 from .findings import Notebook
 from .redis_clients import FULL_SHARE, MB, judge_clients, judge_clock, shown_mb
-from .redis_facts import RedisFacts
+from .redis_facts import EventFacts, RedisFacts
+
+EVENT_ID_BYTES: Final = 120  # of memory, for each known id of a trade event
+MANY_ID_MB: Final = 1_024  # where Redis has no limit that says what is much
+_FEW_EVENTS: Final = 1_000  # tell no pace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,7 @@ def judge_redis(notebook: Notebook, facts: RedisFacts, expected: Expectations) -
         _judge_room(notebook, facts.info, expected)
         _judge_persistence(notebook, facts.info, facts.config)
         _judge_replicas(notebook, facts.info, facts.config)
+        _judge_event_ids(notebook, facts.info, facts.events)
     judge_clients(notebook, facts)
     if facts.config:
         _judge_exposure(notebook, facts.config, expected)
@@ -120,6 +125,28 @@ def _judge_room(notebook: Notebook, info: Mapping[str, Any], expected: Expectati
         )
     elif used <= FULL_SHARE * most:
         notebook.fine("memory", f"{shown_mb(used)} of {shown_mb(most)} used")
+
+
+def _judge_event_ids(
+    notebook: Notebook, info: Mapping[str, Any], events: EventFacts | None
+) -> None:
+    """What the trade events' known ids come to take, at the log's own pace."""
+    if events is None or events.length < _FEW_EVENTS:
+        return
+    pace = events.length / max(events.span_s, 1.0)
+    known = events.ever if not events.retention_s else pace * events.retention_s
+    mb = int(known * EVENT_ID_BYTES) // MB
+    most = int(info.get("maxmemory", 0)) // MB
+    told = f"at {pace:.1f} events a second their known ids come to {known:,.0f}, some {mb:,} MB"
+    if mb > (most // 2 if most else MANY_ID_MB):
+        notebook.warn(
+            "event_ids",
+            f"{told}: the log ends at its length, they only with their time",
+            "shorten it: tickerbus events config event_id_retention_s=86400; what is published "
+            "once more after that is taken for new",
+        )
+    else:
+        notebook.fine("event_ids", told)
 
 
 def _judge_persistence(

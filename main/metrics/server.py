@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import socket
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 import structlog
 from prometheus_client import GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from ..utils.tracebacks import plain_traceback
 from .health import Health
 
 log: Final = structlog.get_logger("tickerbus.metrics")
 
 CALLER_TIMEOUT_S: Final = 5.0
+MOST_CALLERS: Final = 16  # at once
+_LEAVE_S: Final = 1.0
 HELP: Final = b"tickerbus: /metrics /healthz /readyz\n"
 
 
@@ -82,6 +90,7 @@ class MetricsServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 64
     # Two brokers on one port would share it on some systems.
     allow_reuse_port = False
 
@@ -93,7 +102,44 @@ class _Server(ThreadingHTTPServer):
         ready: Callable[[], Health],
     ) -> None:
         self.registry, self.alive, self.ready = registry, alive, ready
+        self.is_local = _is_local(address[0])
+        self._callers: dict[socket.socket, None] = {}  # in the order in which they came
+        self._changed = threading.Condition()
         super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for each caller, up to a bound. Who has been here longest has to go then: a
+        scrape takes a moment, so that is one who does not come to the point."""
+        with self._changed:
+            if len(self._callers) >= MOST_CALLERS:
+                with suppress(OSError):
+                    next(iter(self._callers)).shutdown(socket.SHUT_RDWR)
+            if not self._changed.wait_for(lambda: len(self._callers) < MOST_CALLERS, _LEAVE_S):
+                self.shutdown_request(request)
+                return
+            self._callers[request] = None
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._changed:
+                self._callers.pop(request, None)
+                self._changed.notify_all()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that went away is no event; anything else is ours."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            log.error("metrics.request_failed", traceback=plain_traceback())
+
+
+def _is_local(host: str) -> bool:
+    """Whether that name or address means this machine to whoever says it."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -105,6 +151,10 @@ class _Handler(BaseHTTPRequestHandler):
         return "tickerbus"
 
     def do_GET(self) -> None:
+        if not self._is_meant_for_us():
+            body = b"this is a tickerbus on 127.0.0.1, and no other name's\n"
+            self._answer(HTTPStatus.MISDIRECTED_REQUEST, "text/plain; charset=utf-8", body)
+            return
         path = self.path.partition("?")[0]
         if path == "/metrics":
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))
@@ -116,6 +166,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             status = HTTPStatus.OK if path == "/" else HTTPStatus.NOT_FOUND
             self._answer(status, "text/plain; charset=utf-8", HELP)
+
+    def _is_meant_for_us(self) -> bool:
+        """On loopback a page elsewhere, its name bent to 127.0.0.1, comes with its own name. In a
+        network we have names that we do not know, and are open to all who reach us."""
+        host = self.headers.get("Host")
+        if not self.server.is_local or host is None:  # no browser leaves it out
+            return True
+        try:
+            return _is_local(urlsplit(f"//{host}").hostname or "")
+        except ValueError:
+            return False
 
     def _tell(self, health: Health, well: str) -> None:
         status = HTTPStatus.OK if health.is_well else HTTPStatus.SERVICE_UNAVAILABLE

@@ -12,9 +12,10 @@ from main.doctor.broker_check import judge_account, judge_broker, judge_budget
 from main.doctor.connection_check import Endpoint, judge_connection
 from main.doctor.findings import Notebook, Severity
 from main.doctor.redis_clients import judge_clock, pubsub_limits
-from main.doctor.redis_facts import RedisFacts
+from main.doctor.redis_facts import EVENT_ID_RETENTION_S, EventFacts, RedisFacts
 from main.doctor.redis_judge import Expectations, judge_redis
 from main.holders import Holder
+from main.trade_events.library import library_source
 from main.utils.redis.batch import JournalBounds
 from main.utils.redis.messages import (
     BrokerStatus,
@@ -66,6 +67,31 @@ def redis_findings(
     notebook = Notebook("redis")
     judge_redis(notebook, found, EXPECTED)
     return mended(notebook)
+
+
+@pytest.mark.parametrize(
+    ("pace", "retention_s", "maxmemory_mb", "expected"),
+    [
+        (1, 604_800, 0, []),
+        (100, 604_800, 0, ["redis.event_ids"]),
+        (100, 86_400, 0, []),
+        (1, 604_800, 100, ["redis.event_ids"]),
+        (1, 0, 0, ["redis.event_ids"]),
+    ],
+)
+def test_known_ids_of_trade_events_that_would_fill_redis_are_told_in_time(
+    pace: int, retention_s: int, maxmemory_mb: int, expected: list[str]
+) -> None:
+    """The log has a length; its events' ids have only a time. 0 is for ever."""
+    events = EventFacts(length=2_000, span_s=2_000 / pace, ever=10**8, retention_s=retention_s)
+    info = {"maxmemory": maxmemory_mb * 2**20, "used_memory": 0}
+    found = redis_findings(info, events=events)
+    assert [each for each in found if each != "redis.memory_small"] == expected
+
+
+def test_the_doctor_knows_how_long_an_id_is_known() -> None:
+    """Where nothing is configured, it is the server-side functions' own number."""
+    assert f"event_id_retention_s = {EVENT_ID_RETENTION_S},".encode() in library_source()
 
 
 def test_a_good_redis_has_nothing_to_mend() -> None:
