@@ -17,10 +17,15 @@ from .state import plain, state_of
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .ladder import Ladder
 
 log: Final = structlog.get_logger("tickerbus.scale_t")
 
 Answer = Callable[[ControlRequest, bool, str, dict[str, Any]], object]
+
+
+def _lacks(ladder: Ladder) -> str | None:
+    return "no price is known yet to judge its limits by" if ladder.lacks_price else None
 
 
 class Obey:
@@ -116,7 +121,7 @@ class Obey:
             "price_is_stale": engine.prices.is_stale(now),
             "price_by_hand": engine.prices.by_hand,
             "market_open": engine.session.is_open,
-            "range": engine.ladder.range_obstacle(),
+            "range": engine.ladder.range_obstacle() or _lacks(engine.ladder),
             "requests": engine.counters["requests"],
             "refused": engine.counters["refused"],
         }

@@ -31,17 +31,21 @@ class Readiness:
     rejected: str | None = None  # why the broker does not follow the ticker
     halted: str | None = None  # Alpaca's words
     _halted_at: str = field(default="")
+    _traded_at: str = field(default="")
 
     def see_trading_status(self, message: StatusMessage) -> None:
-        if message.code in HALTS:
+        """In any order with the prices: the journal may tell of a halt that is over already."""
+        if message.code in HALTS and message.timestamp >= self._traded_at:
             reason = message.reason_message or message.message
             self.halted, self._halted_at = reason or "halted", message.timestamp
 
     def see_price(self, message: PriceMessage) -> None:
         """A price says that the ticker is followed, and trades."""
         self.rejected = None
-        if message.last_eligible and message.timestamp > self._halted_at:
-            self.halted = None
+        if message.last_eligible:
+            self._traded_at = max(self._traded_at, message.timestamp)
+            if message.timestamp > self._halted_at:
+                self.halted = None
 
     def obstacle(self, broker: BrokerView) -> str | None:
         """Why no entry may be sent now, or None."""

@@ -31,6 +31,7 @@ from .config import ScaleTConfig
 from .control import ControlPort
 from .engine import Engine, EngineParts
 from .feed import TickerFeed
+from .halts import read_back
 from .ladder import Ladder
 from .readiness import Readiness
 from .saved import Saved, StateFile, StateFileBroken
@@ -170,6 +171,7 @@ class ScaleT:
         try:
             # Listening comes first: what happens while the orders are listed is not missed.
             feed.start(LISTEN_WITHIN_S)
+            read_back(redis, config.ticker, engine.parts.readiness)
             self._restore(engine, saved)
             return self._trade(engine, feed)
         finally:

@@ -55,6 +55,21 @@ def test_a_halt_holds_entries_until_the_first_eligible_trade_after_it(
     wait_for(lambda: "entry:1:1" in orders.working())
 
 
+def test_a_halt_from_before_a_start_holds_entries_too(
+    broker: StandInBroker, orders: AccountOrders, start_scale_t: Any
+) -> None:
+    """A restart forgets nothing: the ticker's journal has it."""
+    broker.price(100.0)
+    broker.publisher.publish_batch([trading_status("H", "Trading Halt")])
+    scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
+    wait_for(lambda: scale_t.scale_t.engine is not None)
+    running = scale_t.scale_t.engine
+    wait_for(lambda: "halted" in str(running.obstacle))
+    assert orders.all() == []
+    broker.price(99.98)
+    wait_for(lambda: "entry:0:1" in orders.working())
+
+
 def trading_status(code: str, message: str) -> StatusMessage:
     return StatusMessage(
         symbol="AAPL",

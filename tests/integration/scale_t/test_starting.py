@@ -123,7 +123,9 @@ def test_a_broker_that_is_away_is_waited_for(
     """No entry before its first heartbeat, and no crash."""
     scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
     wait_for(lambda: scale_t.scale_t.engine is not None)
-    with StandInBroker(redis_config, alpaca.trading_stream_url) as broker:
+    broker = StandInBroker(redis_config, alpaca.trading_stream_url)
+    broker.account_id = orders.account_id()
+    with broker:
         assert orders.all() == []
         wait_for(lambda: set(orders.working()) == {"entry:0:1"})
         wait_for(lambda: broker.requests["subscribe"])

@@ -86,6 +86,14 @@ def test_a_rejected_registration_holds_entries_until_prices_flow() -> None:
     assert ready.obstacle(view(status())) is None
 
 
+def test_a_halt_that_is_told_after_its_end_is_over() -> None:
+    """The journal is read while prices come in already."""
+    ready = readiness()
+    ready.see_price(price("2026-11-20T15:05:01Z"))
+    ready.see_trading_status(halt("2026-11-20T15:00:00Z"))
+    assert ready.obstacle(view(status())) is None
+
+
 def test_a_halt_ends_with_the_first_eligible_trade_after_it() -> None:
     """Not with the word that trading resumes, nor with a late print from before."""
     ready = readiness()

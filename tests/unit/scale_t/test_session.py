@@ -157,6 +157,17 @@ def test_a_held_session_opens_when_a_person_confirms_it() -> None:
     assert kept.splits == (Split(at=NOW, ratio=Decimal(10)),)
 
 
+def test_trades_from_before_the_check_are_not_what_it_compares_with() -> None:
+    """Kept as the last price, a fall before the open would explain itself away."""
+    session, ladder = Session(saved()), owner()
+    ladder.see_price(Decimal(10))
+    assert session.snapshot(ladder, NOW, None).last_price == 100
+    session.see_clock(Clock(is_open=True, session="2026-11-20"))
+    assert session.judge(ladder, facts(latest_price=Decimal(10))).problems
+    assert session.confirm(ladder, NOW, adopt=False, ratio=None) is None
+    assert session.snapshot(ladder, NOW, None).last_price == 10, "a person has looked"
+
+
 def test_a_confirmed_split_is_known_after_a_restart() -> None:
     """The orders from before it are of the old shares."""
     splits = (Split(at=NOW, ratio=Decimal(10)),)
