@@ -66,6 +66,7 @@ class EmbeddedValkey:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # the terminal's Ctrl-C is for us: those who use it end first
             preexec_fn=_parting_orders(),  # noqa: PLW1509  (two system calls, nothing locked)
         )
         deadline = time.monotonic() + timeout_s
@@ -161,15 +162,14 @@ def _free_port() -> int:
 
 
 def _parting_orders() -> Callable[[], None]:
-    """For the child, before exec: no Ctrl-C from the terminal, and no life after the parent's.
+    """For the child, before exec: no life after the parent's.
 
-    Linux binds the second to the thread that starts the child: start it from one that stays.
+    Linux binds it to the thread that starts the child: start it from one that stays.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG
 
     def apply() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if libc is not None:
             libc.prctl(set_parent_death_signal, signal.SIGTERM)
 

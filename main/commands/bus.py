@@ -33,8 +33,8 @@ def register(
 ) -> None:
     """Ask the broker to follow tickers.
 
-    Registers as cli@<this host> for an hour, so that a forgotten terminal does not eat the symbol
-    limit. Exit code 1: rejected, or no broker answered within 5 s.
+    Registers as `cli@` and this host's name for an hour, so that a forgotten terminal does not eat
+    the symbol limit. Exit code 1: rejected, or no broker answered within 5 s.
     """
     settings = open_settings()
     wanted = parse_tickers(tickers)
@@ -50,7 +50,8 @@ def unregister(
         typer.Argument(metavar="TICKER…", help="None with --client or --all-anonymous: all."),
     ] = None,
     client: Annotated[
-        str | None, typer.Option(metavar="ID", help="Whose. Without it: cli@<this host>.")
+        str | None,
+        typer.Option(metavar="ID", help="Whose. Without it: `cli@` and this host's name."),
     ] = None,
     all_anonymous: Annotated[
         bool, typer.Option("--all-anonymous", help="What was registered without a client id.")

@@ -254,6 +254,8 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     held = state["entries_held"] or state["range"]
     if not state["market_open"]:
         held = "the market is closed, or the session's check is not done"
+    if state["mode"] != "TRADING":
+        held = f"it is {state['mode']}"
     return [
         ("mode", mode),
         ("entries", f"held: {held}" if held else "allowed"),
