@@ -87,8 +87,15 @@ def read_request(payload: bytes, client_id: str | None = None) -> Request | Regi
         detail = f"{len(payload)} bytes: a request has at most {MAX_REGISTRATION_BYTES}"
         return _rejection({}, "invalid_request", detail)
     try:
+        return _read(payload, client_id)
+    except RecursionError:  # some depths can be decoded, but not be judged, nor told
+        return _rejection({}, "invalid_json", "nested too deeply")
+
+
+def _read(payload: bytes, client_id: str | None) -> Request | RegistrationReply:
+    try:
         fields = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return _rejection({}, "invalid_json", str(error)[:200])
     if not isinstance(fields, dict):
         return _rejection({}, "invalid_request", "a request is a JSON object")
