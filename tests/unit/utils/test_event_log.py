@@ -11,6 +11,7 @@ from main.utils.event_log import EventLog
 
 
 def test_an_event_goes_to_structlog_with_its_level_and_facts() -> None:
+    structlog.reset_defaults()  # another test may have set a level
     log = EventLog("tickerbus.test")
     with structlog.testing.capture_logs() as lines:
         log.debug("a", n=1)
