@@ -70,7 +70,7 @@ class BringUp:
         parts.registration.await_restored(restored)
         self._broker.start_update_publisher()
         parts.registration.start()
-        parts.subscriber = self._listen()
+        self._listen()
 
     def _wait_for(self, stream: Upstream, deadline_s: float) -> None:
         while not self._ending.is_set() and time.monotonic() < deadline_s:
@@ -106,9 +106,10 @@ class BringUp:
         self._broker.supersede(f"{parts.leadership.holder} took the leadership")
         return False
 
-    def _listen(self) -> RedisSubscriber:
+    def _listen(self) -> None:
         channel = self._parts.names.BROKER_REGISTRATION
-        subscriber = RedisSubscriber(self._config.redis)
+        # Known before it listens: what fails below is ended with the rest, and hears no more.
+        subscriber = self._parts.subscriber = RedisSubscriber(self._config.redis)
         if self._config.registration_secured:
             prefix = f"{channel}."
             subscriber.subscribe(
@@ -127,7 +128,6 @@ class BringUp:
                 decode=lambda _channel, body: body,
             )
         subscriber.start_listening()
-        return subscriber
 
     def _restore_registrations(self) -> tuple[Registry, list[PendingChange]]:
         """Follow again what was held when the last broker ended, and tell the time between."""

@@ -439,8 +439,8 @@ class RedisPublisher:
 
     def _ask(self, packed: bytes, replies: int) -> list[Any]:
         if self._wire is None:
-            if self._closed:
-                raise ConnectionError("this publisher was closed")
+            if self._closed or self._giving_up.is_set():
+                raise ConnectionError("this publisher is closing")
             self._wire = Wire(self._config)
             self.counters["reconnects"] += 1
             self._greet()
