@@ -66,7 +66,7 @@ class LeaseKeeper:
         self._leases: dict[str, _Lease] = {}
         self._leaving: list[str] = []
         self._wake = threading.Event()
-        self._stopping = self._unanswered = False
+        self._stopping = self._unanswered = self._letting_go = False
         self._epoch: int | None = None
         self._thread = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
         self.tickers = tuple(tickers)
@@ -114,7 +114,8 @@ class LeaseKeeper:
         deadline = time.monotonic() + timeout_s
         self._stopping = True
         self._wake.set()
-        self._client.interrupt()
+        if not self._letting_go:  # what it gives back is answered soon
+            self._client.interrupt()
         bus = self._client.subscriber
         bus.unsubscribe(bus.names.BROKER_STATUS, self._on_status)
         if self._thread.ident is not None:
@@ -213,6 +214,7 @@ class LeaseKeeper:
             self._leaving = []
         if not leaving:
             return
+        self._letting_go = True
         try:
             self._client.unregister(leaving, timeout_s)
         except (NoBroker, RedisUnavailable) as error:
@@ -221,6 +223,8 @@ class LeaseKeeper:
                     self._leaving += leaving
                 return
             log.warning("lease.not_returned", tickers=leaving, error=str(error))
+        finally:
+            self._letting_go = False
 
     def _on_status(self, status: object) -> None:
         if isinstance(status, BrokerStatus) and status.epoch != self._epoch:
