@@ -71,6 +71,7 @@ def publish(port: int, seed: int, seconds: float, answer: Connection) -> None:
     configure_logs(level="error")
     published: set[str] = set()
     with RedisEventBus(_config(port)) as bus:
+        answer.send("ready")
         ends = time.monotonic() + seconds
         begun = time.monotonic()
         for number, event in enumerate(stories(seed, seed ^ 1)):
@@ -91,6 +92,7 @@ def consume(port: int, group: str, name: str, stop: Any, answer: Connection) -> 
     configure_logs(level="error")
     handled: Counter[str] = Counter()
     with RedisEventBus(_config(port)) as bus:
+        answer.send("ready")
         threading.Thread(target=lambda: (stop.wait(), bus.stop()), daemon=True).start()
         bus.consume(
             group, name, lambda event: handled.update((event.event_id,)), start="oldest", batch=32
@@ -161,8 +163,6 @@ class Storm:
 
     def _run(self, server: EmbeddedValkey, bus: RedisEventBus) -> Outcome:
         ears = [self._start(listen, server.port) for _ in range(self._listeners)]
-        for ear in ears:
-            assert ear.recv() == "ready"
         groups = [f"g{number // GROUP_SIZE}" for number in range(self._readers)]
         readers = [
             self._start(consume, server.port, group, f"c{number}", self._stop)
@@ -172,6 +172,8 @@ class Storm:
             self._start(publish, server.port, seed, self._seconds)
             for seed in range(self._publishers)
         ]
+        for each in (*ears, *readers, *writers):  # who starts while Redis is away does not start
+            assert _receive(each, 60) == "ready"
         for _ in range(self._restarts):
             time.sleep(self._seconds / (self._restarts + 1))
             server.kill()
