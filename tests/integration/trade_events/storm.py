@@ -112,8 +112,11 @@ def listen(port: int, answer: Connection) -> None:
 
     with RedisEventBus(_config(port)) as bus:
         bus.subscribe_all(None, handle)
+        listening = threading.Thread(target=bus.listen)
+        listening.start()
+        assert bus.wait_until_subscribed(30)
         answer.send("ready")
-        bus.listen()
+        listening.join()
     answer.send((heard, dict(bus.counters)))
 
 
@@ -163,6 +166,8 @@ class Storm:
 
     def _run(self, server: EmbeddedValkey, bus: RedisEventBus) -> Outcome:
         ears = [self._start(listen, server.port) for _ in range(self._listeners)]
+        for ear in ears:
+            assert _receive(ear, 60) == "ready"
         groups = [f"g{number // GROUP_SIZE}" for number in range(self._readers)]
         readers = [
             self._start(consume, server.port, group, f"c{number}", self._stop)
@@ -172,7 +177,7 @@ class Storm:
             self._start(publish, server.port, seed, self._seconds)
             for seed in range(self._publishers)
         ]
-        for each in (*ears, *readers, *writers):  # who starts while Redis is away does not start
+        for each in (*readers, *writers):  # who starts while Redis is away does not start
             assert _receive(each, 60) == "ready"
         for _ in range(self._restarts):
             time.sleep(self._seconds / (self._restarts + 1))
