@@ -33,24 +33,30 @@ class Absence:
         self._client, self._names, self._buffer = client, names, buffer
         self._begun_s = time.monotonic()
         self._told: set[str] = set()
+        self._restored: frozenset[str] = frozenset()
         self._lapsed_ns: dict[str, int] = {}
         self._lost_since_ns = 0
 
-    def begin(self, lost_since_ns: int = 0) -> None:
+    def begin(self, lost_since_ns: int = 0, restored: Iterable[str] = ()) -> None:
         """The run begins. `lost_since_ns`: the journals were lost, and with them who followed what
-        up to then; 0 if they were not, or if no broker is known to have been there before."""
+        up to then; 0 if they were not, or if no broker is known to have been there before.
+        `restored`: these are followed again, however long Alpaca takes."""
         self._begun_s, self._lost_since_ns = time.monotonic(), lost_since_ns
-        self._told = set()
+        self._told, self._restored = set(), frozenset(restored)
 
-    def lapsed(self, tickers: Collection[str]) -> None:
+    def lapsed(self, tickers: Collection[str], since_ns: int) -> None:
         """Nobody holds these any more, because leases ended and not because anybody said so: their
-        holders may be there, and could not be heard in time."""
-        now_ns = time.time_ns()
-        soon_ns = now_ns - MAX_SPAN_S * 10**9
-        self._lapsed_ns = {t: since for t, since in self._lapsed_ns.items() if since > soon_ns}
-        self._lapsed_ns.update(dict.fromkeys(tickers, now_ns))
+        holders may be there, and could not be heard in time. `since_ns`: what was received up to
+        then is published."""
+        self._lapsed_ns = {t: self._lapsed_ns[t] for t in self.recently_lapsed()}
+        self._lapsed_ns.update(dict.fromkeys(tickers, since_ns))
 
-    def teller(self, tickers: Collection[str]) -> Callable[[list[str]], None]:
+    def recently_lapsed(self) -> list[str]:
+        """Those that may still come back, and would lack what came meanwhile."""
+        soon_ns = time.time_ns() - MAX_SPAN_S * 10**9
+        return [ticker for ticker, since_ns in dict(self._lapsed_ns).items() if since_ns > soon_ns]
+
+    def teller(self, tickers: Iterable[str]) -> Callable[[list[str]], None]:
         """Call what it returns with those of `tickers` that Alpaca follows from now on: it may have
         kept us waiting for long."""
         ages = self._ages([ticker for ticker in tickers if ticker not in self._told])
@@ -69,7 +75,9 @@ class Absence:
         return tell
 
     def _ages(self, tickers: list[str]) -> Mapping[str, Age]:
-        if not tickers or time.monotonic() - self._begun_s > COME_BACK_S:
+        if time.monotonic() - self._begun_s > COME_BACK_S:
+            tickers = [ticker for ticker in tickers if ticker in self._restored]
+        if not tickers:
             return {}
         try:
             ages = journal_ages(self._client, self._names, tickers)

@@ -16,9 +16,9 @@ from .leadership import Standing
 from .order_desk import OrderDesk
 from .parts import Parts
 from .pending_change import PendingChange
-from .reconcile import load_ledger
 from .registry import Registry
 from .rounds import RegistrationThread
+from .told_before import load_ledger
 from .upstreams import channels_of
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class BringUp:
         self._broker.set_following(wanted)
         pending: list[PendingChange] = []
         # Who comes back, where nothing was found, was there before a broker's end.
-        parts.absence.begin(0 if wanted else parts.inquiry.left_off_ns)
+        parts.absence.begin(0 if wanted else parts.inquiry.left_off_ns, restored=wanted)
         if wanted:
             log.info("registrations.restored", tickers=len(wanted))
             channels = {t: channels_of(t, data, with_statuses=True) for t, data in wanted.items()}

@@ -197,15 +197,15 @@ class AlpacaBroker:
         """
         channels = {t: channels_of(t, data, with_statuses=True) for t, data in symbols.items()}
         parts = self.need_parts()
-        new = [ticker for ticker in symbols if ticker not in self._following]
         if timeout_s is None:
             timeout_s = self.config.reply_timeout_s
         rejections = parts.upstreams.request_and_wait(
-            "subscribe", channels, timeout_s, parts.absence.teller(new)
+            "subscribe", channels, timeout_s, parts.absence.teller(symbols)
         )
         accepted = {ticker: data for ticker, data in symbols.items() if ticker not in rejections}
-        if accepted:
-            self._restart_with(with_symbols(self._following, accepted))
+        following = with_symbols(self._following, accepted)
+        if following != self._following:
+            self._restart_with(following)
         return rejections
 
     def unsubscribe_symbols(
@@ -223,19 +223,23 @@ class AlpacaBroker:
         self.need_parts().upstreams.request_and_wait("unsubscribe", channels, timeout_s)
 
     def drop_symbols(self, symbols: Collection[str]) -> None:
-        """Stop publishing what Alpaca no longer follows; later rounds ask for it again."""
+        """Stop publishing what Alpaca will not follow, and nobody holds any more."""
         left = {ticker: data for ticker, data in self._following.items() if ticker not in symbols}
         if left != self._following:
             self._restart_with(left)
 
     def lapsed(self, tickers: Collection[str]) -> None:
         """Their last leases ended. Whoever comes back soon had not meant to leave."""
-        self.need_parts().absence.lapsed(tickers)
+        parts = self.need_parts()
+        _, behind_s = parts.prices.waiting()  # it waits for producers that will not publish it
+        parts.absence.lapsed(tickers, time.time_ns() - int(behind_s * 1e9))
 
     def forget_losses(self, wanted: Collection[str]) -> None:
-        """Tickers that nobody wants any more lack nothing."""
-        for stream in list(self.need_parts().upstreams.market.values()):
-            stream.forget_losses(wanted)
+        """Tickers that nobody wants any more lack nothing, but for those whose leases lapsed."""
+        parts = self.need_parts()
+        may_come_back = {*wanted, *parts.absence.recently_lapsed()}
+        for stream in list(parts.upstreams.market.values()):
+            stream.forget_losses(may_come_back)
 
     # -- what comes in
 

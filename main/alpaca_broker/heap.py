@@ -1,4 +1,5 @@
-"""The C library's heap: a process of many threads must not keep a copy of its peaks for each."""
+"""The C library's heap: a process of many threads must not keep a copy of its peaks for each, nor
+for ever."""
 
 from __future__ import annotations
 
@@ -18,3 +19,10 @@ def limit_arenas() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS)
+
+
+def give_back() -> None:
+    """What a burst, or a long list of orders, took for a moment goes back to the system: some
+    milliseconds, now and then. Elsewhere than with glibc it does nothing."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

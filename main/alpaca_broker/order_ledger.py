@@ -41,7 +41,7 @@ STATUS_EVENTS: Final[dict[str, tuple[str, str]]] = {
 }
 _FIRST: Final = frozenset({"pending_new", "accepted", "new", "held"})
 Activity: TypeAlias = Mapping[str, Any]  # an execution as REST lists it
-_KEPT_ORDERS: Final = 5_000  # ended ones: an hour of a busy account
+_KEPT_ORDERS: Final = 4_000  # ended ones: the better part of an hour of a busy account
 
 
 class OrderLedger:

@@ -76,7 +76,8 @@ class OrderRecord:
         entries: deque[OrderEntry] = deque(maxlen=KEPT)
         for key, rest in self._lines():
             entry_id, _, body = rest.partition(b" ")
-            if key.startswith(self._prefix + _ORDER) and _is_place(entry_id) and body:
+            whole = body.endswith(b"}")  # not cut short by a crash, or a disk that was full
+            if key.startswith(self._prefix + _ORDER) and _is_place(entry_id) and whole:
                 entries.append((key, entry_id, body))
         return list(entries)
 

@@ -21,6 +21,7 @@ from .bookmark import Bookmark
 from .broker_config import BrokerConfig
 from .connection_config import StreamState
 from .frame_buffer import FrameBuffer
+from .heap import give_back
 from .housekeeping import Housekeeping
 from .leadership import Leadership
 from .lease_store import LeaseStore
@@ -133,6 +134,8 @@ def make_parts(
         ledger=ledger,
         inquiry=inquiry,
         reconciler=Reconciler(
-            inquiry, orders, (clock.refresh, keeper.keep, assets.load_pairs, assets.load_lists)
+            inquiry,
+            orders,
+            (clock.refresh, keeper.keep, assets.load_pairs, assets.load_lists, give_back),
         ),
     )

@@ -69,7 +69,7 @@ class PriceDesk:
         self._early = EarlyMessages()
         self._interrupted: dict[str, _Interrupted] = {}
         self._silent: dict[str, Silence] = {}
-        self._early_breaks: dict[str, Break] = {}
+        self._early_breaks: dict[str, list[Break]] = {}
         self._floors: dict[str, str] = {}  # told as missing before that moment, and never refilled
         self._recent = RecentTrades(clock_s)
 
@@ -110,20 +110,33 @@ class PriceDesk:
             self._close_interruption(symbol, [], backfilled=False, ready=ready)
 
     def take_early(self, following: Mapping[str, frozenset[str]]) -> list[BusMessage]:
-        """What waited for its ticker to be followed. What is known of tickers that were left is
-        forgotten: who follows one again begins anew."""
-        for known in (self._interrupted, self._silent, self._floors):
-            for symbol in known.keys() - following.keys():
-                del known[symbol]
+        """What waited for its ticker to be followed, and the last of those that are not any more:
+        who follows one again begins anew."""
+        ready = self._take_leave(following)
         breaks, self._early_breaks = self._early_breaks, {}
-        ready: list[BusMessage] = []
-        for symbol, pause in breaks.items():
-            if symbol in following:
+        for symbol in breaks.keys() & following.keys():
+            for pause in breaks[symbol]:
                 self._interrupt(replace(pause, symbols=(symbol,)), following, ready)
         early, left = self._early.take(following)
         self.gaps["overload", False] += sum(isinstance(message, GapMessage) for message in early)
         self._sort(early, following, ready)
         self.counters["dropped_after_unsubscribe"] += left
+        return ready
+
+    def _take_leave(self, following: Mapping[str, frozenset[str]]) -> list[BusMessage]:
+        """What is known to be missing is told even so: those who listen may not have meant to go,
+        and come back soon."""
+        ready: list[BusMessage] = []
+        for symbol in self._silent.keys() - following.keys():
+            since_ns = self._silent.pop(symbol).from_ns
+            pause = Break(symbols=(symbol,), from_ns=since_ns, to_ns=time.time_ns())
+            waits = self._interrupted.get(symbol)
+            live, data = (waits.live, waits.data) if waits else ([], frozenset[str]())
+            self._interrupted[symbol] = _Interrupted(pause=pause, until_s=0.0, data=data, live=live)
+        for symbol in self._interrupted.keys() - following.keys():
+            self._close_interruption(symbol, [], backfilled=False, ready=ready)
+        for symbol in self._floors.keys() - following.keys():
+            del self._floors[symbol]
         return ready
 
     def give_up_refills(self) -> list[BusMessage]:
@@ -170,7 +183,9 @@ class PriceDesk:
     ) -> None:
         symbols = tuple(symbol for symbol in pause.symbols if symbol in following)
         # Alpaca follows it again, and the producers will in a moment.
-        self._early_breaks |= {s: pause for s in pause.symbols if s not in following}
+        for symbol in pause.symbols:
+            if symbol not in following:
+                self._early_breaks.setdefault(symbol, []).append(pause)
         if not symbols:
             return
         self.counters["interruptions"] += len(symbols)

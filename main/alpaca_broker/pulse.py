@@ -13,8 +13,8 @@ from .connection_config import ConnectionConfig
 class Beat(enum.Enum):
     """What a look at the connection has found."""
 
-    FINE = enum.auto()
-    BACK = enum.auto()  # a ping was answered
+    FINE = enum.auto()  # no ping was needed, or its answer is not late
+    BACK = enum.auto()  # it was answered
     MISSED = enum.auto()  # one was not, and is waited for
     GONE = enum.auto()  # nor later
 
@@ -28,13 +28,14 @@ class Pulse:
         self._ping: tuple[threading.Event, float] | None = None
 
     def look(self, socket: ClientConnection, now_s: float, heard_s: float) -> Beat:
-        """`heard_s`: when anything came last. Sends a ping when that is long ago."""
+        """`heard_s`: when anything came last. Sends a ping when that is long ago. Whatever comes
+        after it is as good as its answer."""
         if self._ping is None:
             if now_s - heard_s >= self._config.ping_after_s:
                 self._ping = (socket.ping(), now_s)
             return Beat.FINE
         pong, sent_s = self._ping
-        if pong.is_set():
+        if pong.is_set() or heard_s > sent_s:  # the answer stands behind data that is to be read
             self._ping = None
             return Beat.BACK
         if now_s - sent_s > self._config.pong_timeout_s:

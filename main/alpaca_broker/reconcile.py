@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
-import redis
 import structlog
 
-from ..utils.redis.constants import BusNames
-from ..utils.redis.messages import OrderMessage, decode_typed
-from ..utils.redis.order_memory import OrderEntry
 from ..utils.tracebacks import plain_traceback
 from .order_buffer import OrderBuffer
 from .order_inquiry import OrderInquiry
-from .order_ledger import OrderLedger
 from .rest import RestRefused, RestUnavailable
 from .workers import Worker
 
@@ -29,7 +24,6 @@ log: Final = structlog.get_logger("tickerbus.reconcile")
 PERIOD_S: Final = 30.0
 SECOND_LOOK_S: Final = 3.0  # after a reconnect: what was under way at the first look
 _RETRY_S: Final = 1.0
-_PAGE: Final = 500
 
 
 class Reconciler(Worker):
@@ -109,32 +103,3 @@ class Reconciler(Worker):
                 self._wake.wait(wait_s)
             self._asked_again, self._retry = self._asked_again or self._retry, False
             return not self._stopping
-
-
-def load_ledger(
-    client: redis.Redis, names: BusNames, ledger: OrderLedger, known: Iterable[OrderEntry] = ()
-) -> list[OrderEntry]:
-    """Note all that the order journals hold, and what is `known` besides; returns all of it, the
-    oldest first."""
-    entries = {(journal, entry_id): body for journal, entry_id, body in known}
-    for key in client.scan_iter(match=names.ORDER_LOG + "*", count=1_000, _type="stream"):
-        start = "-"
-        while True:
-            page: Any = client.xrange(key, min=start, count=_PAGE)
-            entries |= {(key, entry_id): fields.get(b"m", b"") for entry_id, fields in page}
-            if len(page) < _PAGE:
-                break
-            start = "(" + page[-1][0].decode()
-    found = []
-    for (journal, entry_id), body in entries.items():
-        message = decode_typed(body)
-        if isinstance(message, OrderMessage):
-            note_published(ledger, message)
-            found.append((message.timestamp, (journal, entry_id, body)))
-    return [entry for _, entry in sorted(found)]
-
-
-def note_published(ledger: OrderLedger, message: OrderMessage) -> None:
-    """Note one published message."""
-    update = {"event": message.event, "order": message.order_data, **message.update}
-    ledger.note(update, recovered=message.source == "reconcile")

@@ -81,7 +81,8 @@ class RegistrationThread(Worker):
         self._store, self._reply, self._on_failure = store, reply, on_failure
         self._waiting: deque[Request] = deque()
         self._wake = threading.Condition()
-        self._lost: set[str] = set()
+        self._lost: set[str] = set()  # told by the streams, and not seen to yet
+        self._unfollowed: set[str] = set()  # registered, and Alpaca follows it no more
         self._restored: list[PendingChange] = []
         self._rewrite = False
         self._rewrite_after_s = self._ask_again_s = 0.0
@@ -108,7 +109,11 @@ class RegistrationThread(Worker):
         return len(self._waiting), self._registry.count()
 
     def lost(self, symbol: str) -> None:
-        """Alpaca no longer follows a ticker that it once accepted: later rounds ask again."""
+        """Alpaca no longer follows a ticker that it once accepted: it is asked again.
+
+        The producers go on with it: what came of it before is not published yet, and what is
+        missing is told by its stream as soon as Alpaca follows it again.
+        """
         with self._wake:
             self._lost.add(symbol)
             self._wake.notify()
@@ -157,7 +162,7 @@ class RegistrationThread(Worker):
 
     def _due_again(self) -> bool:
         """Whether to ask again for what is registered, and Alpaca let go of."""
-        if self._registry.wanted() == self._conductor.following():
+        if not self._unfollowed and self._registry.wanted() == self._conductor.following():
             self._ask_again_after_s = _ASK_AGAIN_S[0]
             self._ask_again_s = time.monotonic() + self._ask_again_after_s
             return False
@@ -168,10 +173,13 @@ class RegistrationThread(Worker):
         return due
 
     def _see_to_restored(self) -> None:
-        """What was held before, and Alpaca does not follow any more, is let go of, and told."""
+        """What was held before, and Alpaca refuses now, is let go of, and told; what merely lacks
+        in its answer is asked for again."""
         answered = [change for change in self._restored if not change.open]
         self._restored = [change for change in self._restored if change.open]
-        refused = {t: why for change in answered for t, why in change.rejected.items()}
+        rejected = {t: why for change in answered for t, why in change.rejected.items()}
+        refused = {ticker: why for ticker, why in rejected.items() if why[0]}  # has a code
+        self._unfollowed |= rejected.keys() - refused.keys()
         gone = [h for h in self._registry.holdings() if h.ticker in refused]
         for holding in gone:
             self._registry.release(holding.ticker, holding.client_id)
@@ -191,8 +199,7 @@ class RegistrationThread(Worker):
             rewrite, self._rewrite = self._rewrite, False
         if 0 < self._rewrite_after_s <= time.monotonic():
             rewrite, self._rewrite_after_s = True, 0.0
-        if lost:
-            self._conductor.drop_symbols(lost)
+        self._unfollowed |= lost
         if rewrite:
             held = {holding.key for holding in self._registry.holdings()}
             released = [h for h in self._unwritten if h.key not in held]
@@ -244,21 +251,26 @@ class RegistrationThread(Worker):
     def _follow_what_is_wanted(self, timeout_s: float = REPLY_S) -> Mapping[str, Rejection]:
         """Bring upstream and producers to what the registry wants."""
         wanted, has = self._registry.wanted(), self._conductor.following()
+        self._unfollowed.intersection_update(wanted)
         leave = {
             ticker: data - wanted.get(ticker, frozenset())
             for ticker, data in has.items()
             if data - wanted.get(ticker, frozenset())
         }
         follow = {
-            ticker: data - has.get(ticker, frozenset())
+            ticker: data if ticker in self._unfollowed else data - has.get(ticker, frozenset())
             for ticker, data in wanted.items()
-            if data - has.get(ticker, frozenset())
+            if ticker in self._unfollowed or data - has.get(ticker, frozenset())
         }
         # Leaving comes first: it makes room under the symbol limit.
         if leave:
             self._conductor.unsubscribe_symbols(leave, wait=not follow)
         self._conductor.forget_losses(wanted)
-        return self._conductor.subscribe_symbols(follow, timeout_s) if follow else {}
+        if not follow:
+            return {}
+        rejections = self._conductor.subscribe_symbols(follow, timeout_s)
+        self._unfollowed.difference_update(follow.keys() - rejections.keys())
+        return rejections
 
     def _write(self, held: Sequence[Holding], released: Sequence[Holding]) -> None:
         """Keep it in Redis. What could not be written is written whole at the next turn."""

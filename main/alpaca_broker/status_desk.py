@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import redis
@@ -76,16 +77,22 @@ class StatusDesk:
         changed = False
         for name, stream in list(parts.upstreams.market.items()):
             crypto = name == "crypto"
-            verdict = self._judges.setdefault(name, StreamJudge()).judge(
-                now_s=time.monotonic(),
+            lost = stream.lost & following.keys()
+            judge, now_s = self._judges.setdefault(name, StreamJudge()), time.monotonic()
+            judge.excuse(now_s, lost)
+            verdict = judge.judge(
+                now_s=now_s,
                 connection=stream.state.state,
                 arrived={t: arrived.get(t, 0) for t in following if is_crypto(t) == crypto},
                 market_open=crypto or parts.clock.is_open(),
                 halted=parts.translator.halted,
                 lag_ms=None if crypto else self._lag_ms(parts),
             )
+            if lost:
+                tickers = {**verdict.tickers, **dict.fromkeys(lost, "DOWN")}
+                verdict = replace(verdict, tickers=tickers)
             before, self._verdicts[name] = self._verdicts.get(name), verdict
-            changed |= before is None or _who_is_mute(before) != _who_is_mute(verdict)
+            changed |= before is None or _who_is_silent(before) != _who_is_silent(verdict)
             self._mend(parts, name, stream, verdict)
         return changed
 
@@ -225,9 +232,9 @@ class StatusDesk:
         return counters
 
 
-def _who_is_mute(verdict: Verdict) -> tuple[str, frozenset[str]]:
-    mute = frozenset(ticker for ticker, state in verdict.tickers.items() if state == "MUTE")
-    return verdict.stream, mute
+def _who_is_silent(verdict: Verdict) -> tuple[str, frozenset[str]]:
+    silent = frozenset(t for t, state in verdict.tickers.items() if state in ("MUTE", "DOWN"))
+    return verdict.stream, silent
 
 
 def _refused_crypto(name: str, state: StreamState) -> bool:

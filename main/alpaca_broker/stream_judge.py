@@ -135,10 +135,11 @@ class StreamJudge:
             resubscribe=self._to_resubscribe(states, now_s),
         )
 
-    def excuse(self, now_s: float) -> None:
-        """Nobody can say now who is silent: what came before does not count against anybody."""
-        for watched in self._watched.values():
-            watched.excuse(now_s, now_s)
+    def excuse(self, now_s: float, tickers: Iterable[str] | None = None) -> None:
+        """Nobody can say now who is silent: what came before does not count against any of
+        `tickers`, or against anybody."""
+        for ticker in self._watched if tickers is None else self._watched.keys() & set(tickers):
+            self._watched[ticker].excuse(now_s, now_s)
 
     def _watch(self, arrived: Mapping[str, int], now_s: float) -> None:
         for ticker in self._watched.keys() - arrived.keys():

@@ -126,6 +126,12 @@ class MarketStream(Upstream):
         with self._lock:
             return dict(self._followed)
 
+    @property
+    def lost(self) -> frozenset[str]:
+        """What Alpaca acknowledged once, and let go of since: it is asked for again."""
+        with self._lock:
+            return frozenset(self._lost_since_ns)
+
     def _session(self) -> MarketSession:
         return self._market_session
 
@@ -202,14 +208,7 @@ class MarketStream(Upstream):
                     self._followed[symbol] = has
                 else:
                     self._followed.pop(symbol, None)
-                lost_since_ns = self._lost_since_ns.pop(symbol, 0)
-                if lost_since_ns and has:
-                    self._buffer.put_note(
-                        Break(symbols=(symbol,), from_ns=lost_since_ns, to_ns=time.time_ns())
-                    )
         if isinstance(change.tag, PendingChange):
-            if change.tag.on_acknowledged is not None:
-                change.tag.on_acknowledged(symbols)
             self._conclude(change.tag, symbols, late)
         else:
             self._unresumed.difference_update(symbols)
@@ -227,9 +226,22 @@ class MarketStream(Upstream):
                 too_late = (0, "acknowledged too late")
                 self._settle(pending, rejected=dict.fromkeys(symbols, too_late))
             else:
+                if pending.action == "subscribe":
+                    self._tell_what_is_missing(symbols)
+                if pending.on_acknowledged is not None:
+                    pending.on_acknowledged(symbols)
                 self._settle(pending, done=symbols)
         if unwanted:
             self._undo(late)
+
+    def _tell_what_is_missing(self, symbols: Iterable[str]) -> None:
+        """Only of those that stay: what is undone at once is still lost."""
+        for symbol in symbols:
+            lost_since_ns = self._lost_since_ns.pop(symbol, 0)
+            if lost_since_ns:
+                self._buffer.put_note(
+                    Break(symbols=(symbol,), from_ns=lost_since_ns, to_ns=time.time_ns())
+                )
 
     def _reject(self, change: Change, symbols: Iterable[str], code: int, message: str) -> None:
         if isinstance(change.tag, PendingChange):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -46,28 +47,39 @@ class Upstreams:
         self.orders: OrderStream | None = None
         self._config, self._prices, self._orders = config, prices, orders
         self._on_state, self._on_lost = on_state, on_lost
+        self._opening = threading.Lock()
+        self._closing = False
 
     def open_market(self, name: str) -> MarketStream:
-        """The connection for `stocks` or `crypto`, opened if it is not."""
-        stream = self.market.get(name)
-        if stream is None:
-            crypto = name == "crypto"
-            stream = self.market[name] = MarketStream(
-                self._config.crypto if crypto else self._config.stocks,
-                "crypto" if crypto else self._config.feed,
-                self._prices,
-                lambda state: self._on_state(name, state),
-                self._on_lost,
-            )
-            stream.start()
+        """The connection for `stocks` or `crypto`, opened if it is not. One that is asked for
+        while all are being closed refuses every change."""
+        with self._opening:
+            stream = self.market.get(name)
+            if stream is None:
+                crypto = name == "crypto"
+                stream = self.market[name] = MarketStream(
+                    self._config.crypto if crypto else self._config.stocks,
+                    "crypto" if crypto else self._config.feed,
+                    self._prices,
+                    lambda state: self._on_state(name, state),
+                    self._on_lost,
+                )
+                self._open(stream)
         return stream
 
     def open_orders(self) -> OrderStream:
-        self.orders = OrderStream(
-            self._config.orders, self._orders, lambda state: self._on_state("orders", state)
-        )
-        self.orders.start()
+        with self._opening:
+            self.orders = OrderStream(
+                self._config.orders, self._orders, lambda state: self._on_state("orders", state)
+            )
+            self._open(self.orders)
         return self.orders
+
+    def _open(self, stream: Upstream) -> None:
+        if self._closing:
+            stream.begin_close()
+        else:
+            stream.start()
 
     def all(self) -> list[tuple[str, Upstream]]:
         streams: list[tuple[str, Upstream]] = list(self.market.items())
@@ -120,6 +132,8 @@ class Upstreams:
             stream.take_again()
 
     def begin_close(self) -> None:
+        with self._opening:
+            self._closing = True
         for _, stream in self.all():
             stream.begin_close()
 

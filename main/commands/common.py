@@ -95,23 +95,49 @@ def parse_tickers(words: str | list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tickers))
 
 
+class Interruption:
+    """The signal that ends a command, as a KeyboardInterrupt in the main thread."""
+
+    def __init__(self) -> None:
+        self._came = self._is_held = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """It waits for the end of this block: cut short, the block would leave a lock taken, or a
+        thread that nobody knows of."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        self.look()
+
+    def look(self) -> None:
+        """For loops: what was raised in the middle of a finalizer, the interpreter drops."""
+        if self._came:
+            raise KeyboardInterrupt
+
+    def take(self, _number: int, _frame: Any) -> None:
+        """The signals' handler."""
+        _ignore_signals()
+        self._came = True
+        if not self._is_held:
+            raise KeyboardInterrupt
+
+
 @contextmanager
-def ended_by_signals(stop: Callable[[], object], farewell: str = "") -> Iterator[None]:
+def ended_by_signals(stop: Callable[[], object], farewell: str = "") -> Iterator[Interruption]:
     """Ctrl-C, SIGTERM and SIGHUP alike end the block; however it ends, `stop` is called.
 
     Nothing cuts `stop` short: it has its own deadline, and who waits for it is told `farewell`.
     What the block raises is raised after it, but for the KeyboardInterrupt that the signal became.
     """
-
-    def end(_number: int, _frame: Any) -> None:
-        _ignore_signals()
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, end) for number in ENDING_SIGNALS}
+    interruption = Interruption()
+    before = {number: signal.signal(number, interruption.take) for number in ENDING_SIGNALS}
     try:
         with suppress(KeyboardInterrupt):
             try:
-                yield
+                yield interruption
             finally:
                 _ignore_signals()
                 if farewell:

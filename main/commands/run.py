@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Annotated, Final
 
@@ -19,6 +19,7 @@ from ..utils.redis.constants import BusNames
 from ..utils.redis.registration import LeaseKeeper, RegistrationClient
 from .common import (
     DEMO_TICKERS,
+    Interruption,
     Mistake,
     Rate,
     RedisPort,
@@ -90,25 +91,29 @@ def demo(
     running = Demo(config, say, _hear if verbose else None)
     checks: list[Check] = []
     interrupted = True
-    with ended_by_signals(running.stop, STOPPING):
+    with ended_by_signals(running.stop, STOPPING) as interruption:
         running.start()
-        interrupted = _show(running, seconds, show_table)
+        interrupted = _show(running, seconds, show_table, interruption)
         checks = running.checks()
     _conclude(checks, interrupted, show_table and seconds is None)
 
 
-def _show(running: Demo, seconds: float | None, show_table: bool) -> bool:
+def _show(
+    running: Demo, seconds: float | None, show_table: bool, interruption: Interruption
+) -> bool:
     """Until the time is over, a part ended by itself, or Ctrl-C (then True)."""
     deadline = None if seconds is None else time.monotonic() + seconds
     try:
         if not show_table:
             while not _is_over(running, deadline):
+                interruption.look()
                 time.sleep(FRAME_S)
             return False
         page = running.stack.page_url
         hint = f"{HINT} · the web page: {page}" if page else HINT
         with Live(console=console, auto_refresh=False) as live:
             while not _is_over(running, deadline):
+                interruption.look()
                 live.update(running.picture(console.width, hint), refresh=True)
                 time.sleep(FRAME_S)
             live.update(running.picture(console.width), refresh=True)
@@ -156,28 +161,31 @@ def up(
     config = _stack_config(tickers, redis_port, sim_port, rate, trade)
     config = _with_page(config, page or None, page_port)
     stack = Stack(config, say, _hear if verbose else None)
-    with ended_by_signals(stack.stop, STOPPING):
+    with ended_by_signals(stack.stop, STOPPING) as interruption:
         stack.start()
         stack.start_consumer()
         console.print(_invitation(stack, config), markup=False)
-        with _following(stack, config):
+        with _following(stack, config, interruption):
             while not (deaths := stack.deaths()):
+                interruption.look()
                 time.sleep(FRAME_S)
         raise Mistake("\n".join(deaths), exit_code=1)
 
 
 @contextmanager
-def _following(stack: Stack, config: StackConfig) -> Iterator[None]:
+def _following(stack: Stack, config: StackConfig, interruption: Interruption) -> Iterator[None]:
     """Hold the tickers for as long as this runs, so that plain subscribers hear something."""
     secured = config.settings.registration_secured
-    with RegistrationClient(stack.redis, client_id_of("up"), secured=secured) as client:
-        keeper = LeaseKeeper(client, config.tickers, lease_s=LEASE_S)
-        keeper.start()
-        try:
-            yield
-        finally:
+    with ExitStack() as opened:
+        with interruption.held():
+            client = opened.enter_context(
+                RegistrationClient(stack.redis, client_id_of("up"), secured=secured)
+            )
+            keeper = LeaseKeeper(client, config.tickers, lease_s=LEASE_S)
+            keeper.start()
             # With an embedded Redis all of it ends anyway.
-            keeper.stop(unregister=not stack.embeds_redis, timeout_s=PARTING_S)
+            opened.callback(keeper.stop, not stack.embeds_redis, PARTING_S)
+        yield
 
 
 def _invitation(stack: Stack, config: StackConfig) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from sys import intern
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 # Alpaca's own message: `event` and `order`, and whatever else it tells of the event.
@@ -70,7 +71,8 @@ class Told:
 
 
 class ToldOrders:
-    """A memory of `keep` orders: those that ended go first. One thread at a time uses it."""
+    """A memory of `keep` orders, a kilobyte each: those that ended go first. One thread at a time
+    uses it."""
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
@@ -107,7 +109,7 @@ class ToldOrders:
             told.recovered = _with(told.recovered, (event, cumulative))
         told.ended = told.ended or event in ENDS
         self._ids.update(dict.fromkeys(ids))
-        if len(self._orders) > self._keep + self._keep // 4:
+        if len(self._orders) > self._keep + self._keep // 16:
             self._forget()
 
     def is_new(self, update: Update, *, recovered: bool) -> bool:
@@ -153,7 +155,7 @@ def identity(update: Update) -> tuple[str, str, str]:
     order = order if isinstance(order, dict) else {}
     cumulative = update.get("cum_qty", order.get("filled_qty"))
     order_id = str(order.get("id") or NO_ORDER)
-    return order_id, str(update.get("event")), quantity(cumulative)
+    return order_id, intern(str(update.get("event"))), quantity(cumulative)
 
 
 def decimal(text: object) -> Decimal:
@@ -167,7 +169,7 @@ def decimal(text: object) -> Decimal:
 def quantity(text: object) -> str:
     """A quantity in one spelling: "1", "1.0" and "1.00" are the same."""
     try:
-        return f"{Decimal(str(text)).normalize():f}"
+        return intern(f"{Decimal(str(text)).normalize():f}")
     except InvalidOperation:
         return str(text)
 

@@ -5,6 +5,7 @@ which has to know what was told."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Final, TypeAlias
 
 from .config import pack_argument, pack_command
@@ -46,15 +47,16 @@ class OrderMemory:
         """The same, of an entry as it was sent: journal, id and body as RESP arguments."""
         self.remember(*_unpack(packed))
 
-    def entries(self) -> list[OrderEntry]:
-        """All of them, the oldest of each journal first."""
-        found = [(journal, entry_id, body) for (journal, entry_id), body in self._entries.items()]
-        return sorted(found, key=lambda entry: (entry[0], _place(entry[1])))
+    def entries(self, newest: int = KEPT) -> list[OrderEntry]:
+        """The last `newest` of them, the oldest of each journal first."""
+        last = islice(reversed(self._entries.items()), newest)
+        found = [(journal, entry_id, body) for (journal, entry_id), body in last]
+        return sorted(found, key=lambda entry: (entry[0], place_of(entry[1])))
 
-    def writes(self, keep_s: int) -> Iterator[tuple[bytes, int]]:
-        """Commands that write all again, and how many replies they have. An entry that is there
-        already is refused by its journal."""
-        entries = self.entries()
+    def writes(self, keep_s: int, newest: int = KEPT) -> Iterator[tuple[bytes, int]]:
+        """Commands that write the last `newest` again, and how many replies they have. An entry
+        that is there already is refused by its journal."""
+        entries = self.entries(newest)
         for start in range(0, len(entries), CHUNK):
             chunk = entries[start : start + CHUNK]
             adds = [_xadd(*entry) for entry in chunk]
@@ -75,7 +77,8 @@ def _unpack(packed: bytes) -> list[bytes]:
     return arguments
 
 
-def _place(entry_id: bytes) -> tuple[int, int]:
+def place_of(entry_id: bytes) -> tuple[int, int]:
+    """(epoch, seq) of a journal's entry."""
     epoch, _, seq = entry_id.partition(b"-")
     return int(epoch), int(seq)
 

@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ from .errors import Abandoned, Fenced, IllegalUse, NotPermitted, RedisUnavailabl
 from .fair_lock import FairLock
 from .functions import function_library
 from .messages import BusMessage, encode, now_rfc3339
-from .order_memory import OrderEntry, OrderMemory
+from .order_memory import KEPT, OrderEntry, OrderMemory
 from .replicas import REPLICATED_WITHIN_MS, ReplicaWatch
 
 log: Final = EventLog("tickerbus.publisher")
@@ -43,6 +43,7 @@ MAX_BATCH_MESSAGES: Final = 1_000
 OPEN_EPOCH: Final = "tickerbus_open_epoch_2"
 # Answers of a server that is no primary, or not the one that the replicas follow.
 MOVED_ON: Final = ("READONLY", "NOREPLICAS", "MASTERDOWN")
+_LOST_BY_FAILOVER: Final = 200  # orders, at the most: a new primary lacks some seconds
 
 
 class RedisPublisher:
@@ -357,10 +358,16 @@ class RedisPublisher:
 
     def _greet(self) -> None:
         """A Redis that came back empty gets epoch and orders before anything else: who hears a
-        number, also in a heartbeat, must find the journals as whole as they can be."""
-        if self._packer is not None and self._call("GET", self.names.BROKER_EPOCH) is None:
+        number, also in a heartbeat, must find the journals as whole as they can be. One that has
+        the epoch may be another now, which lacks the last orders."""
+        if self._packer is None:
+            return
+        if self._call("GET", self.names.BROKER_EPOCH) is None:
             self._load_function()
             self._take_empty_redis()
+        else:
+            for _ in self._order_writes(_LOST_BY_FAILOVER):
+                pass  # nearly all are there, and refused; what Redis cannot take now, its gap tells
 
     def _take_empty_redis(self) -> None:
         """Write the orders that are known; and then the epoch, unless another run was first: who
@@ -373,12 +380,16 @@ class RedisPublisher:
         self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX")
 
     def _write_orders_again(self) -> None:
+        for reply in self._order_writes(KEPT):
+            if isinstance(reply, hiredis.ReplyError) and not _will_stay(str(reply)):
+                raise RedisUnavailable(self._config.address, reply)
+
+    def _order_writes(self, newest: int) -> Iterator[Any]:
+        """Write the last orders again; Redis's replies, one by one."""
         if self._pending is not None and isinstance(self._early_reply, int):
-            self._remember(self._pending)  # it was done, and then lost with the rest
-        for packed, replies in self._order_memory.writes(self._bounds.order_days * 86_400):
-            for reply in self._exchange_all(packed, replies):
-                if isinstance(reply, hiredis.ReplyError) and not _will_stay(str(reply)):
-                    raise RedisUnavailable(self._config.address, reply)
+            self._remember(self._pending)  # it was done, and perhaps lost since
+        for packed, replies in self._order_memory.writes(self._bounds.order_days * 86_400, newest):
+            yield from self._exchange_all(packed, replies)
 
     def _remember(self, batch: Batch) -> None:
         for packed in batch.orders:

@@ -153,7 +153,7 @@ def test_state_that_has_expired_is_no_difference_and_its_id_may_be_used_again(
 def test_a_rebuild_while_events_come_compares_each_at_a_moment_when_it_stands_still(
     bus: RedisEventBus, in_thread: Callable[..., threading.Thread]
 ) -> None:
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def publish() -> None:
         for number in range(100_000):
@@ -162,8 +162,10 @@ def test_a_rebuild_while_events_come_compares_each_at_a_moment_when_it_stands_st
             bus.publish_many(
                 [created(number), TradeEvent.create_order_filled("AAPL", number, 1.5, 10)]
             )
+            begun.set()
 
     in_thread(publish)
+    assert begun.wait(20), "the publisher has begun"
     try:
         for apply in (False, True, False):
             rebuilt = bus.rebuild(apply=apply)

@@ -198,11 +198,35 @@ def test_the_interruption_of_a_ticker_that_alpaca_follows_again_waits_for_the_pr
     assert kinds(desk.take(answer)) == ["GapMessage", 7]
 
 
-def test_the_interruption_of_a_ticker_that_was_left_is_forgotten() -> None:
+def test_two_interruptions_before_the_producers_follow_are_one_from_the_first_loss_on() -> None:
+    """Redis was away so long that the connection was lost twice."""
     desk = Desk()
-    desk.take(pause("MSFT"))
+    desk.take(pause("MSFT", from_ns=NOON_NS), frame(7, symbol="MSFT"))
+    desk.take(pause("MSFT", from_ns=NOON_NS + 5 * 10**9, to_ns=NOON_NS + 6 * 10**9))
+    desk.following = {"MSFT": TRADES}
+    assert desk.desk.take_early(desk.following) == []
+    asked = desk.asked[-1]
+    assert asked.from_ns == NOON_NS
+    answer = Refill(symbols=("MSFT",), trades={"MSFT": []}, number=asked.number)
+    (gap, *trades) = desk.take(answer)
+    assert (gap.to > "2026-11-21T16:00:11", kinds(trades)) == (True, [7])  # type: ignore[union-attr]
+
+
+def test_the_interruption_of_a_ticker_that_is_left_is_told_and_what_waited_for_its_refill() -> None:
+    """Its lease may have lapsed though somebody listens; they would lack both in silence."""
+    desk = Desk()
+    desk.take(pause())
+    desk.trades(1)
+    assert kinds(desk.desk.take_early({"MSFT": TRADES})) == ["GapMessage", 1]
+    assert desk.desk.take_early({"AAPL": TRADES}) == [], "told once; who follows begins anew"
+
+
+def test_the_silence_of_a_ticker_that_is_left_is_told() -> None:
+    desk = Desk()
+    desk.take(Silence(symbols=("AAPL",), from_ns=NOON_NS))
+    (gap,) = desk.desk.take_early({"MSFT": TRADES})
+    assert (gap.symbol, gap.backfilled) == ("AAPL", False)  # type: ignore[union-attr]
     assert desk.desk.take_early({"AAPL": TRADES}) == []
-    assert desk.desk.take_early({"MSFT": TRADES}) == []
 
 
 def test_what_may_not_be_refilled_is_told_at_once_and_no_later_refill_reaches_behind_it() -> None:

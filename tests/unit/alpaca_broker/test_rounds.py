@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from main.alpaca_broker.lease_store import LeaseStore
+from main.alpaca_broker.pending_change import PendingChange
 from main.alpaca_broker.registration_requests import Request
 from main.alpaca_broker.registry import Holding, Registry
 from main.alpaca_broker.rest import RestRefused, RestUnavailable
@@ -312,17 +313,56 @@ def test_a_renewal_survives_while_its_ticker_is_away_upstream(desk: Desk) -> Non
     desk.ask(subscribe("AAPL"))
     desk.conductor.rejects = {"AAPL": FULL}
     desk.thread.lost("AAPL")
-    wait_for(lambda: desk.conductor.following() == {})
+    wait_for(lambda: len(desk.conductor.calls) == 2)
     assert outcomes(desk.ask(subscribe("AAPL"))) == ["accepted"]
     assert desk.stored() == {("AAPL", "a")}
 
 
 def test_a_ticker_that_alpaca_let_go_is_asked_for_again(desk: Desk) -> None:
-    desk.ask(subscribe("AAPL"))
+    """The producers keep it: what came of it before its loss is published, and its gap."""
+    both = frozenset({"trades", "quotes"})
+    desk.ask(subscribe("AAPL", data=both))
     desk.thread.lost("AAPL")
-    wait_for(lambda: ("drop", {"AAPL": frozenset()}) in desk.conductor.calls)
+    wait_for(lambda: len(desk.conductor.calls) == 2)
     desk.ask(subscribe("MSFT"))
-    assert set(desk.conductor.following()) == {"AAPL", "MSFT"}
+    assert desk.conductor.calls == [
+        ("subscribe", {"AAPL": both}),
+        ("subscribe", {"AAPL": both}),
+        ("subscribe", {"MSFT": TRADES}),
+    ]
+
+
+def test_what_was_restored_and_merely_lacks_in_the_answer_is_kept_and_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("main.alpaca_broker.rounds._ASK_AGAIN_S", (0.01, 0.02))
+    desk = Desk()
+    for ticker in ("AAPL", "MSFT"):
+        desk.registry.hold(Holding(ticker=ticker, client_id="a", until_ms=None))
+    desk.store.write(desk.registry.holdings(), [])
+    desk.conductor._following = {"AAPL": TRADES, "MSFT": TRADES}
+    restored = PendingChange("subscribe", dict(desk.registry.wanted()))
+    restored.settle(rejected={"AAPL": (0, "missing"), "MSFT": (405, "symbol limit exceeded")})
+    desk.thread.await_restored([restored])
+    with desk.running():
+        wait_for(lambda: ("subscribe", {"AAPL": TRADES}) in desk.conductor.calls, timeout_s=10)
+        assert desk.stored() == {("AAPL", "a")}
+
+
+def test_a_lost_ticker_is_asked_for_until_alpaca_follows_it_or_nobody_wants_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("main.alpaca_broker.rounds._ASK_AGAIN_S", (0.01, 0.02))
+    desk.ask(subscribe("AAPL"))
+    desk.conductor.rejects = {"AAPL": FULL}
+    desk.thread.lost("AAPL")
+    wait_for(lambda: len(desk.conductor.calls) >= 3, timeout_s=10)
+    desk.ask(unsubscribe("AAPL"))
+    ended = len(desk.conductor.calls)
+    desk.conductor.rejects = {}
+    assert outcomes(desk.ask(subscribe("AAPL"))) == ["accepted"]
+    asked = desk.conductor.calls[ended:]
+    assert asked == [("subscribe", {"AAPL": TRADES})]
 
 
 # -- leases

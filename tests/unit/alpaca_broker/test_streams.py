@@ -506,6 +506,27 @@ def test_a_ticker_that_lost_its_place_tells_the_time_between_once_it_is_followed
     assert line.breaks() == [], "told once"
 
 
+def test_what_a_lost_ticker_lacks_is_told_to_who_stays_not_to_who_gave_up(line: Line) -> None:
+    """Else a late acknowledgement, undone at once, would take the gap with it."""
+    follow(line, "AAPL", "MSFT")
+    line.lose()
+    line.connect()
+    line.acknowledge("AAPL")
+    assert line.stream.lost == {"MSFT"}
+    line.breaks()
+    told: list[list[str]] = []
+    given_up = line.stream.change("subscribe", {"MSFT": TRADES}, on_acknowledged=told.append)
+    line.stream.forget(given_up)
+    line.acknowledge("AAPL", "MSFT")
+    assert (line.breaks(), told, line.stream.lost) == ([], [], {"MSFT"})
+    line.acknowledge("AAPL")  # of the unsubscription
+    line.stream.change("subscribe", {"MSFT": TRADES}, on_acknowledged=told.append)
+    line.acknowledge("AAPL", "MSFT")
+    (pause,) = line.breaks()
+    assert (pause.symbols, pause.from_ns) == (("MSFT",), line.stream._went_down_ns)
+    assert (told, line.stream.lost) == ([["MSFT"]], frozenset())
+
+
 def test_a_ticker_that_nobody_wanted_meanwhile_begins_anew(line: Line) -> None:
     """Weeks later its first message must not be a gap since then."""
     follow(line, "AAPL", "MSFT")

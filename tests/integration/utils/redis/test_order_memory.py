@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from main.alpaca_broker.order_ledger import OrderLedger
-from main.alpaca_broker.reconcile import load_ledger
+from main.alpaca_broker.told_before import load_ledger
 from main.utils.redis.batch import JournalBounds
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.errors import RedisUnavailable
@@ -100,6 +100,27 @@ def test_a_new_connection_to_an_empty_redis_writes_them_before_a_heartbeat_goes_
         publisher.publish("BROKER_STATUS", {"type": "broker_status"})
         assert client.xlen("ORDER_LOG_AAPL") == 1
         assert client.get("BROKER_EPOCH") == str(publisher.epoch).encode()
+    client.close()
+
+
+def test_another_primary_that_lacks_the_last_orders_gets_them_before_anything_else(
+    redis_config: RedisConfig,
+) -> None:
+    """A failover that was not waited for: it has the epoch, and an older journal."""
+    client = redis_config.client()
+    with RedisPublisher(redis_config) as publisher:
+        publisher.open_epoch()
+        publisher.publish_batch([order(1)])
+        older = client.dump("ORDER_LOG_AAPL")
+        publisher.publish_batch([order(2), order(3)])
+        whole = client.xrange("ORDER_LOG_AAPL")
+        client.restore("ORDER_LOG_AAPL", 0, older, replace=True)
+        assert client.xlen("ORDER_LOG_AAPL") == 1
+        publisher.reconnect()
+        publisher.publish("BROKER_STATUS", {"type": "broker_status"})
+        assert client.xrange("ORDER_LOG_AAPL") == whole
+        publisher.publish_batch([order(4)])
+        assert client.xlen("ORDER_LOG_AAPL") == 4
     client.close()
 
 
