@@ -10,7 +10,7 @@ from tests.faults.fault import run_fault
 from tests.faults.run import FAULTS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-CHOSEN = ("U1", "U13", "R1", "R7", "R12", "X1", "X5", "X8")
+CHOSEN = ("U1", "U13b", "R1", "R7", "R12", "X1", "X5", "X8")
 
 
 @pytest.mark.parametrize("number", CHOSEN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
 from main.utils.redis.config import RedisConfig
@@ -172,6 +173,21 @@ def ack_lacks(stage: Stage) -> None:
     stage.cause_ends()
 
 
+def ack_lacks_unheard(stage: Stage) -> None:
+    """The connection is lost twice while Redis takes nothing, and the second time a ticker's place
+    with it: what is known to be missing of it waits with what came of it before."""
+    stage.cause_begins()
+    stage.signal_valkey(signal.SIGSTOP)
+    stage.let_pass(0.5)
+    stage.sim.faults.cut("iex")
+    stage.let_pass(stage.config.zombie_slot_s + 1)
+    stage.sim.faults.omit_from_ack(["MSFT"], count=1)
+    stage.sim.faults.cut("iex")
+    stage.let_pass(stage.config.zombie_slot_s + 1)
+    stage.signal_valkey(signal.SIGCONT)
+    stage.cause_ends()
+
+
 def unreachable(stage: Stage) -> None:
     stage.cause_begins()
     for name in ("data", "trading", "rest"):
@@ -328,6 +344,11 @@ FAULTS: Final = (
         upstream_disorder=True,
     ),
     Fault(number="U13", title="the acknowledgement lacks a ticker", inflict=ack_lacks),
+    Fault(
+        number="U13b",
+        title="the same while Redis is frozen",
+        inflict=ack_lacks_unheard,
+    ),
     Fault(number="U14", title="no connection to any Alpaca host for 6 s", inflict=unreachable),
     Fault(
         number="U15",
