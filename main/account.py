@@ -34,7 +34,7 @@ class AlpacaAccess:
     @property
     def is_local(self) -> bool:
         """The local Alpaca: nobody's money."""
-        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        return is_local(self.url)
 
     def banner(self, number: str | None) -> str:
         """PAPER or LIVE, and the last four characters of the account `number`."""
@@ -67,3 +67,8 @@ class AlpacaAccess:
             return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+
+def is_local(url: str) -> bool:
+    """Whether an endpoint is this machine's: the local Alpaca, and not Alpaca."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")

@@ -33,7 +33,9 @@ class Absence:
         self._client, self._names, self._buffer = client, names, buffer
         self._begun_s = time.monotonic()
         self._told: set[str] = set()
+        self._ages: dict[str, Age | None] = {}  # as first found, of those that are not told yet
         self._restored: frozenset[str] = frozenset()
+        self._left: set[str] = set()
         self._lapsed_ns: dict[str, int] = {}
         self._lost_since_ns = 0
 
@@ -42,52 +44,57 @@ class Absence:
         up to then; 0 if they were not, or if no broker is known to have been there before.
         `restored`: these are followed again, however long Alpaca takes."""
         self._begun_s, self._lost_since_ns = time.monotonic(), lost_since_ns
-        self._told, self._restored = set(), frozenset(restored)
+        self._told, self._ages, self._restored = set(), {}, frozenset(restored)
+        self._left = set()
+
+    def left(self, tickers: Collection[str]) -> None:
+        """Nobody wants these now: an acknowledgement that still comes is nobody's."""
+        self._left.update(tickers)
 
     def lapsed(self, tickers: Collection[str], since_ns: int) -> None:
         """Nobody holds these any more, because leases ended and not because anybody said so: their
         holders may be there, and could not be heard in time. `since_ns`: what was received up to
         then is published."""
-        self._lapsed_ns = {t: self._lapsed_ns[t] for t in self.recently_lapsed()}
-        self._lapsed_ns.update(dict.fromkeys(tickers, since_ns))
-
-    def recently_lapsed(self) -> list[str]:
-        """Those that may still come back, and would lack what came meanwhile."""
         soon_ns = time.time_ns() - MAX_SPAN_S * 10**9
-        return [ticker for ticker, since_ns in dict(self._lapsed_ns).items() if since_ns > soon_ns]
+        lapsed = dict(self._lapsed_ns)  # in one step: the reader takes from it
+        self._lapsed_ns = {t: since for t, since in lapsed.items() if since > soon_ns}
+        self._lapsed_ns.update(dict.fromkeys(tickers, since_ns))
 
     def teller(self, tickers: Iterable[str]) -> Callable[[list[str]], None]:
         """Call what it returns with those of `tickers` that Alpaca follows from now on: it may have
         kept us waiting for long."""
-        ages = self._ages([ticker for ticker in tickers if ticker not in self._told])
+        asked = list(tickers)
+        self._left.difference_update(asked)
+        self._find_ages([ticker for ticker in asked if ticker not in self._told])
 
         def tell(acknowledged: list[str]) -> None:
-            lacking = {t: ages[t] for t in acknowledged if t in ages and t not in self._told}
-            self._told.update(acknowledged)
-            known = {t: self._lapsed_ns.pop(t) for t in acknowledged if t in self._lapsed_ns}
+            wanted = [ticker for ticker in acknowledged if ticker not in self._left]
+            found = {t: self._ages.pop(t) for t in wanted if t in self._ages}
+            self._told.update(found)
+            known = {t: self._lapsed_ns.pop(t) for t in wanted if t in self._lapsed_ns}
             soon_ns = time.time_ns() - MAX_SPAN_S * 10**9
             lapsed = {t: Age(since_ns) for t, since_ns in known.items() if since_ns > soon_ns}
-            for pause in restart_breaks(lacking):
+            for pause in restart_breaks({t: age for t, age in found.items() if age is not None}):
                 self._buffer.put_note(pause)
             for pause in restart_breaks(lapsed):
                 self._buffer.put_note(replace(pause, cause="upstream_disconnected"))
 
         return tell
 
-    def _ages(self, tickers: list[str]) -> Mapping[str, Age]:
+    def _find_ages(self, tickers: list[str]) -> None:
+        """As they are before anything of this run is published."""
         if time.monotonic() - self._begun_s > COME_BACK_S:
             tickers = [ticker for ticker in tickers if ticker in self._restored]
+        tickers = [ticker for ticker in tickers if ticker not in self._ages]
         if not tickers:
-            return {}
+            return
+        lost = Age(self._lost_since_ns, is_known=False) if self._lost_since_ns else None
         try:
             ages = journal_ages(self._client, self._names, tickers)
         except redis.RedisError as error:
             log.warning("absence.unknown", tickers=len(tickers), error=str(error))
-            ages = {}
-        if not self._lost_since_ns:
-            return ages
-        lost = Age(self._lost_since_ns, is_known=False)
-        return {ticker: ages.get(ticker, lost) for ticker in tickers}
+            return  # asked again with the next request for them
+        self._ages.update({ticker: ages.get(ticker, lost) for ticker in tickers})
 
 
 class Age(NamedTuple):

@@ -213,14 +213,16 @@ class AlpacaBroker:
     ) -> None:
         """Leave `symbols` (ticker -> kinds of data): stop, change, start, and then upstream.
         Without `wait` what is asked of Alpaca next is asked before this is answered."""
+        parts = self.need_parts()
         following = without_symbols(self._following, symbols)
+        parts.absence.left(symbols.keys() - following.keys())
         self._restart_with(following)
         channels = {
             ticker: channels_of(ticker, data, with_statuses=ticker not in following)
             for ticker, data in symbols.items()
         }
         timeout_s = self.config.reply_timeout_s if wait else 0.0
-        self.need_parts().upstreams.request_and_wait("unsubscribe", channels, timeout_s)
+        parts.upstreams.request_and_wait("unsubscribe", channels, timeout_s)
 
     def drop_symbols(self, symbols: Collection[str]) -> None:
         """Stop publishing what Alpaca will not follow, and nobody holds any more."""
@@ -231,15 +233,15 @@ class AlpacaBroker:
     def lapsed(self, tickers: Collection[str]) -> None:
         """Their last leases ended. Whoever comes back soon had not meant to leave."""
         parts = self.need_parts()
-        _, behind_s = parts.prices.waiting()  # it waits for producers that will not publish it
-        parts.absence.lapsed(tickers, time.time_ns() - int(behind_s * 1e9))
+        # What waits for the producers will not be published any more.
+        since_ns = time.time_ns() - int(parts.prices.behind_s() * 1e9)
+        parts.absence.lapsed(tickers, since_ns)
 
     def forget_losses(self, wanted: Collection[str]) -> None:
-        """Tickers that nobody wants any more lack nothing, but for those whose leases lapsed."""
-        parts = self.need_parts()
-        may_come_back = {*wanted, *parts.absence.recently_lapsed()}
-        for stream in list(parts.upstreams.market.values()):
-            stream.forget_losses(may_come_back)
+        """Tickers that nobody wants any more lack nothing: what they lacked was told as they were
+        left."""
+        for stream in list(self.need_parts().upstreams.market.values()):
+            stream.forget_losses(wanted)
 
     # -- what comes in
 

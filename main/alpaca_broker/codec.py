@@ -8,10 +8,11 @@ Timestamps keep their nanoseconds: MessagePack's extension type is read by hand.
 from __future__ import annotations
 
 import struct
-from typing import Any, Final, TypeAlias
+import sys
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 from msgspec.msgpack import Ext
 
 from ..utils.redis.messages import parse_rfc3339, rfc3339
@@ -25,10 +26,16 @@ _END_OF_9999_NS: Final = 253_402_300_800 * 1_000_000_000
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+# What no trade can have makes it unreadable: found while it is decoded, which costs nothing.
+_FINITE: Final = sys.float_info.max
+Price: TypeAlias = Annotated[float, Meta(gt=0, le=_FINITE)]
+Size: TypeAlias = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0, le=_FINITE)]
+
+
 class Trade(msgspec.Struct, tag_field="T", tag="t", gc=False):
     S: str
-    p: float
-    s: int | float
+    p: Price
+    s: Size
     t: Timestamp
     i: int | str | UnsetType = UNSET
     x: str | UnsetType = UNSET

@@ -7,11 +7,14 @@ elsewhere and never fold.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 import msgspec
@@ -68,6 +71,7 @@ class Break:
     cause: str = "upstream_disconnected"
     refill: bool = True  # False: nobody knows what was published, and nothing may come twice
     number: int = 0  # given by the price desk when it asks for a refill
+    ends_silence: bool = False  # what was mute or lost is heard again from here on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,16 +120,15 @@ class FrameBuffer:
         # Of Unix time over the steady clock, measured whenever nothing waits: a clock that is set
         # while frames wait must neither fold them nor keep them for ever.
         self._ahead_ns = 0
-        self._woken = False
+        self._woken = self._asleep = False
         self._lock = threading.Lock()
-        self._ready = threading.Condition(self._lock)
+        self._alarm: SimpleQueue[None] = SimpleQueue()  # half of what a Condition takes
 
     def put(self, feed: str, *payloads: bytes | str) -> None:
         """Keep frames that came together; folds what waits when a bound is passed."""
         size = sum(map(len, payloads))
-        with self._lock:  # what the condition has, without its detour
-            was_empty = not self._items  # only then can anybody be waiting
-            if was_empty:
+        with self._lock:
+            if not self._items:
                 self._ahead_ns = self.clock_ns() - self.steady_ns()
             now_ns = self.steady_ns() + self._ahead_ns
             frames = [Frame(feed, payload, now_ns) for payload in payloads]
@@ -135,23 +138,22 @@ class FrameBuffer:
             self.counters.bytes += size
             if self._bytes > self.max_bytes or self._oldest_age_s(frames[-1]) > self.max_age_s:
                 self._fold()
-            if was_empty:
-                self._ready.notify()
+        self._rouse()
 
     def put_note(self, note: Note) -> None:
         """Put, in its place among the frames, that some are missing here, or what was missed."""
-        with self._ready:
+        with self._lock:
             self._items.append(note)
-            self._ready.notify()
+        self._rouse()
 
     def take(self, timeout_s: float) -> list[Item]:
         """What waits, up to about a batch of it: whoever stops the producer waits for no more.
 
         Empty after `timeout_s` without any, or when woken.
         """
-        with self._ready:
-            if not self._items and not self._woken:
-                self._ready.wait(timeout_s)
+        if not self._items and not self._woken:
+            self._sleep(timeout_s)
+        with self._lock:
             self._woken = False
             taken: list[Item] = []
             taken_bytes = 0
@@ -165,9 +167,21 @@ class FrameBuffer:
 
     def wake(self) -> None:
         """Let the `take` that waits, or else the next one, return at once."""
-        with self._ready:
-            self._woken = True
-            self._ready.notify_all()
+        self._woken = True
+        self._rouse()
+
+    def _sleep(self, timeout_s: float) -> None:
+        self._asleep = True
+        # What came before we said so would not wake us. A wake-up too many does no harm.
+        if not self._items and not self._woken:
+            with contextlib.suppress(Empty):
+                self._alarm.get(timeout=timeout_s)
+        self._asleep = False
+
+    def _rouse(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            self._alarm.put(None)
 
     @property
     def is_empty(self) -> bool:
@@ -176,9 +190,15 @@ class FrameBuffer:
 
     def waiting(self) -> tuple[int, float]:
         """(bytes that wait, seconds that the oldest has waited)."""
-        with self._ready:
+        with self._lock:
             now = Frame("", b"", self.steady_ns() + self._ahead_ns)
             return self._bytes, self._oldest_age_s(now)
+
+    def behind_s(self) -> float:
+        """How old the oldest is of what waits here to be published or told, in seconds."""
+        with self._lock:
+            now_ns = self.steady_ns() + self._ahead_ns
+            return max(0, now_ns - min(map(_begun_ns, self._items), default=now_ns)) / 1e9
 
     def _oldest_age_s(self, newest: Frame) -> float:
         first = self._items[0] if self._items else newest
@@ -213,6 +233,13 @@ class FrameBuffer:
             if item.feed == feed:
                 return item
         return None
+
+
+def _begun_ns(item: Item) -> int:
+    if isinstance(item, Frame):
+        return item.received_ns
+    # A refill answers a break that was taken before it.
+    return sys.maxsize if isinstance(item, Refill) else item.from_ns
 
 
 def fold(frames: list[Frame], cause: str = "overload") -> Folded:

@@ -56,6 +56,8 @@ class Facts:
     symbol_limit: int
     counters: Mapping[str, int]
     journal: Mapping[str, int]
+    account_number: str | None = None
+    local: bool | None = None
 
 
 def build_status(facts: Facts) -> BrokerStatus:
@@ -90,10 +92,18 @@ def build_status(facts: Facts) -> BrokerStatus:
             changes_at=None if changes_ns is None else rfc3339(changes_ns),
         ),
         limits={"symbols": facts.symbol_limit},
+        **_whose(facts),
         **_tickers(facts),
         counters=dict(facts.counters),
         journal=dict(facts.journal),
     )
+
+
+def _whose(facts: Facts) -> dict[str, Any]:
+    """Only as much of the account's number as tells a person which one it is."""
+    if facts.account_number is None or facts.local is None:
+        return {}
+    return {"account_short": facts.account_number[-4:], "local": facts.local}
 
 
 def _tickers(facts: Facts) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from ..utils.redis.messages import (
     BarsGap,
@@ -52,6 +52,13 @@ class _Interrupted:
     live: list[BusMessage] = field(default_factory=list)
 
 
+class _Silent(NamedTuple):
+    """A ticker of which nothing has come since it was found mute, or lost."""
+
+    silence: Silence
+    data: frozenset[str]
+
+
 class PriceDesk:
     """One thread at a time uses it: the price producer, or the registration thread between two."""
 
@@ -68,7 +75,7 @@ class PriceDesk:
         self._asks = 0
         self._early = EarlyMessages()
         self._interrupted: dict[str, _Interrupted] = {}
-        self._silent: dict[str, Silence] = {}
+        self._silent: dict[str, _Silent] = {}
         self._early_breaks: dict[str, list[Break]] = {}
         self._floors: dict[str, str] = {}  # told as missing before that moment, and never refilled
         self._recent = RecentTrades(clock_s)
@@ -100,7 +107,7 @@ class PriceDesk:
         elif isinstance(item, Break):
             self._interrupt(item, following, ready)
         elif isinstance(item, Silence):
-            self._note_silence(item)
+            self._note_silence(item, following)
         elif isinstance(item, Refill):
             self._refill(item, following, ready)
 
@@ -128,11 +135,13 @@ class PriceDesk:
         and come back soon."""
         ready: list[BusMessage] = []
         for symbol in self._silent.keys() - following.keys():
-            since_ns = self._silent.pop(symbol).from_ns
-            pause = Break(symbols=(symbol,), from_ns=since_ns, to_ns=time.time_ns())
-            waits = self._interrupted.get(symbol)
-            live, data = (waits.live, waits.data) if waits else ([], frozenset[str]())
-            self._interrupted[symbol] = _Interrupted(pause=pause, until_s=0.0, data=data, live=live)
+            silence, data = self._silent.pop(symbol)
+            pause = Break(symbols=(symbol,), from_ns=silence.from_ns, to_ns=time.time_ns())
+            waits = self._interrupted.get(symbol) or _Interrupted(
+                pause=pause, until_s=0.0, data=data
+            )
+            waits.pause = replace(pause, from_ns=min(pause.from_ns, waits.pause.from_ns))
+            self._interrupted[symbol] = waits
         for symbol in self._interrupted.keys() - following.keys():
             self._close_interruption(symbol, [], backfilled=False, ready=ready)
         for symbol in self._floors.keys() - following.keys():
@@ -191,8 +200,9 @@ class PriceDesk:
         self.counters["interruptions"] += len(symbols)
         self._asks += 1
         # Interrupted again before its refill came: one gap, from the first loss to the last, and
-        # the answer to the first question is no longer an answer.
+        # the answer to the first question is no longer an answer. So, too, if it was silent.
         known = [self._interrupted[s].pause.from_ns for s in symbols if s in self._interrupted]
+        known += self._silent_until(pause, symbols)
         # By the trades' clock: what was received last may have happened minutes before.
         behind_ns = self._translator.behind_ns(crypto=is_crypto(symbols[0]))
         from_ns = min([pause.from_ns - behind_ns, *known])
@@ -212,22 +222,34 @@ class PriceDesk:
             for symbol in symbols:
                 self._close_interruption(symbol, [], backfilled=False, ready=ready)
 
-    def _note_silence(self, silence: Silence) -> None:
-        known = [
-            self._silent[symbol].from_ns for symbol in silence.symbols if symbol in self._silent
-        ]
+    def _note_silence(self, silence: Silence, following: Mapping[str, frozenset[str]]) -> None:
+        symbols = [symbol for symbol in silence.symbols if symbol in following]
+        known = [self._silent[s].silence.from_ns for s in symbols if s in self._silent]
         merged = replace(silence, from_ns=min([silence.from_ns, *known]))
-        self._silent.update(dict.fromkeys(silence.symbols, merged))
+        self._silent.update({symbol: _Silent(merged, following[symbol]) for symbol in symbols})
+
+    def _silent_until(self, pause: Break, symbols: Iterable[str]) -> list[int]:
+        """Since when they were silent, in Unix ns: `pause` tells it. Who is still mute after it, as
+        one may be after a new connection or subscription, is silent since then."""
+        silent = [symbol for symbol in symbols if symbol in self._silent]
+        since_ns = [self._silent[symbol].silence.from_ns for symbol in silent]
+        still = Silence(symbols=tuple(silent), from_ns=pause.to_ns)
+        for symbol in silent:
+            before = self._silent.pop(symbol)
+            if not pause.ends_silence:
+                self._silent[symbol] = before._replace(silence=still)
+        return since_ns
 
     def _end_silence(
         self, symbol: str, following: Mapping[str, frozenset[str]], ready: list[BusMessage]
     ) -> None:
         """Those who fell silent together are heard again: what they said meanwhile is missing."""
-        silence = self._silent[symbol]
-        together = tuple(s for s in silence.symbols if self._silent.get(s) is silence)
-        for each in together:
-            del self._silent[each]
-        pause = Break(symbols=together, from_ns=silence.from_ns, to_ns=time.time_ns())
+        silence = self._silent[symbol].silence
+        alike = (s for s in silence.symbols if s in self._silent)
+        together = tuple(s for s in alike if self._silent[s].silence is silence)
+        pause = Break(
+            symbols=together, from_ns=silence.from_ns, to_ns=time.time_ns(), ends_silence=True
+        )
         self._interrupt(pause, following, ready)
 
     def _refill(

@@ -3,7 +3,7 @@ may send one again, and a refill overlaps what was published, which Redis may ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from msgspec import UNSET
@@ -34,7 +34,7 @@ class RecentTrades:
 
     def without_repeats(self, messages: Sequence[BusMessage]) -> Sequence[BusMessage]:
         """The messages but for trades that came before; the others are remembered."""
-        keys = [_key(message) for message in messages if type(message) is PriceMessage]
+        keys = _keys(messages)
         distinct = set(keys)
         if (
             len(distinct) < len(keys)
@@ -51,7 +51,7 @@ class RecentTrades:
         """Whether this trade came before; if not, it is remembered."""
         if message.trade_id is UNSET:
             return False
-        key, newer = _key(message), self._newer
+        (key,), newer = _keys((message,)), self._newer
         if key in newer or key in self._older:
             return True
         newer.add(key)
@@ -68,13 +68,10 @@ class RecentTrades:
         self._turned_s, self._look_at = now_s, LEAST
 
 
-def _key(message: PriceMessage) -> int:
-    return hash(
-        (
-            message.symbol,
-            message.trade_id,
-            message.exchange,
-            message.tape,
-            message.timestamp[:10],
-        )
-    )
+def _keys(messages: Iterable[BusMessage]) -> list[int]:
+    """Of the trades among them."""
+    return [
+        hash((m.symbol, m.trade_id, m.exchange, m.tape, m.timestamp[:10]))
+        for m in messages
+        if type(m) is PriceMessage
+    ]

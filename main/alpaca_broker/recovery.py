@@ -10,8 +10,9 @@ import contextlib
 import queue
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -36,6 +37,7 @@ DEADLINE_S: Final = 2.5  # of the 3 s that live trades wait
 MAX_CALLS: Final = 12
 MAX_SPAN_S: Final = 15 * 60  # a longer interruption is told, not refilled
 _JOURNAL_TAIL: Final = 2_000
+_PAGE: Final = 100
 _WAITING: Final = 64
 
 
@@ -145,16 +147,25 @@ class Recovery(Worker):
 
     def _published_since(self, symbol: str, since_ns: int) -> _Published:
         """The trades that the journal has already: REST's answer overlaps them."""
-        entries: Any = self._client.xrevrange(self._names.ticker_log(symbol), count=_JOURNAL_TAIL)
         keys, oldest = set(), ""
-        for _, fields in entries:
-            message = decode_typed(fields[b"m"])
+        for body in islice(self._backwards(self._names.ticker_log(symbol)), _JOURNAL_TAIL):
+            message = decode_typed(body)
             if isinstance(message, PriceMessage):
                 keys.add(trade_key(message))
                 oldest = message.timestamp
                 if parse_rfc3339(oldest) < since_ns - 60_000_000_000:
                     break
         return _Published(keys=frozenset(keys), oldest=oldest)
+
+    def _backwards(self, journal: str) -> Iterator[bytes]:
+        """Its messages, the newest first."""
+        end = "+"
+        while True:
+            page: Any = self._client.xrevrange(journal, end, count=_PAGE)
+            yield from (fields[b"m"] for _, fields in page)
+            if len(page) < _PAGE:
+                return
+            end = "(" + page[-1][0].decode()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from ..account import is_local
 from ..utils.redis.messages import parse_rfc3339, rfc3339
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class Account:
     id: str
     number: str
     paper: bool
+    local: bool = False  # of the local Alpaca: nobody's money
 
     @property
     def label(self) -> str:
@@ -144,7 +146,12 @@ class TradingRest(Rest):
 
     def account(self) -> Account:
         fields = self._json("/v2/account", dict[str, Any])
-        return Account(id=str(fields["id"]), number=str(fields["account_number"]), paper=self.paper)
+        return Account(
+            id=str(fields["id"]),
+            number=str(fields["account_number"]),
+            paper=self.paper,
+            local=is_local(self.url),
+        )
 
     def clock(self) -> dict[str, Any]:
         """`timestamp`, `is_open`, `next_open`, `next_close`."""

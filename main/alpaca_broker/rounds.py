@@ -27,6 +27,7 @@ from .registration_requests import Request
 from .registry import Holding, Registry
 from .rest import RestRefused, RestUnavailable
 from .round_ledger import RoundLedger
+from .streams import UNANSWERED
 from .upstreams import Rejection
 from .workers import Worker
 
@@ -178,7 +179,7 @@ class RegistrationThread(Worker):
         answered = [change for change in self._restored if not change.open]
         self._restored = [change for change in self._restored if change.open]
         rejected = {t: why for change in answered for t, why in change.rejected.items()}
-        refused = {ticker: why for ticker, why in rejected.items() if why[0]}  # has a code
+        refused = {ticker: why for ticker, why in rejected.items() if why[0] != UNANSWERED}
         self._unfollowed |= rejected.keys() - refused.keys()
         gone = [h for h in self._registry.holdings() if h.ticker in refused]
         for holding in gone:

@@ -73,17 +73,19 @@ class StatusDesk:
             for judge in self._judges.values():
                 judge.excuse(time.monotonic())
             return False
+        now_s = time.monotonic()
+        counted_until_s = now_s - parts.prices.behind_s()  # before `arrived`, which only grows
         arrived, following = dict(parts.translator.arrived), self._broker.following()
         changed = False
         for name, stream in list(parts.upstreams.market.items()):
             crypto = name == "crypto"
             lost = stream.lost & following.keys()
-            judge, now_s = self._judges.setdefault(name, StreamJudge()), time.monotonic()
-            judge.excuse(now_s, lost)
-            verdict = judge.judge(
+            mine = [t for t in following if is_crypto(t) == crypto and t not in lost]
+            verdict = self._judges.setdefault(name, StreamJudge()).judge(
                 now_s=now_s,
+                counted_until_s=counted_until_s,
                 connection=stream.state.state,
-                arrived={t: arrived.get(t, 0) for t in following if is_crypto(t) == crypto},
+                arrived={t: arrived.get(t, 0) for t in mine},
                 market_open=crypto or parts.clock.is_open(),
                 halted=parts.translator.halted,
                 lag_ms=None if crypto else self._lag_ms(parts),
@@ -187,6 +189,8 @@ class StatusDesk:
             symbol_limit=broker.config.symbol_limit,
             counters=self.counters(parts),
             journal={"max_per_ticker": parts.publisher.journal_bound},
+            account_number=account.number if account else None,
+            local=account.local if account else None,
         )
 
     def _price_stream(self, parts: Parts, down: StreamState) -> StreamState:

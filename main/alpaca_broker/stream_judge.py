@@ -41,27 +41,30 @@ class _Watched:
     counted_s: float  # up to when its messages are in the rate
     moved_s: float
     heard_until_s: float  # its silence began after this
-    looked_s: float
     seen_s: float = 0.0  # how long it was watched
     rate: float = 0.0  # as it was when the last message came
     is_noted: bool = False  # that it is mute
     resubscribed_s: float = -math.inf
+    due_s: float = -math.inf  # until then its state stays as it is, unless something comes
 
-    def look(self, arrived: int, now_s: float) -> None:
-        """Take in how many messages it has had until now."""
+    def count(self, arrived: int, now_s: float, heard_until_s: float) -> None:
+        """Take in that it has had more messages by now. All that was received until
+        `heard_until_s` was counted before."""
         new = max(0, arrived - self.arrived)
         if new:
             elapsed = max(1e-3, now_s - self.counted_s)
             keep = math.exp(-elapsed / RATE_MEMORY_S)
             self.rate = keep * self.rate + (1 - keep) * new / elapsed
             self.seen_s += elapsed
-            self.excuse(now_s, self.looked_s)
-        self.arrived, self.looked_s = arrived, now_s
+            self.excuse(now_s)
+            self.heard_until_s = heard_until_s
+        self.arrived = arrived
 
-    def excuse(self, now_s: float, heard_until_s: float) -> None:
-        """It is not silent, or that is explained."""
+    def excuse(self, now_s: float) -> None:
+        """It is not silent, or that is explained. When it was heard last, that does not change:
+        should it turn out to be mute, it may have been so since then."""
         self.counted_s = self.moved_s = now_s
-        self.heard_until_s, self.is_noted = heard_until_s, False
+        self.is_noted, self.due_s = False, -math.inf
 
     def usual_rate(self, now_s: float) -> float:
         """Messages a second; what a young average has not seen yet is not counted as silence."""
@@ -70,9 +73,21 @@ class _Watched:
         full = self.rate / (1 - math.exp(-self.seen_s / RATE_MEMORY_S))
         return full * math.exp(-(now_s - self.moved_s) / RATE_MEMORY_S)
 
-    def swallowed(self, now_s: float) -> float:
-        """How many messages the present silence has swallowed, by its usual rate."""
-        return self.usual_rate(now_s) * (now_s - self.moved_s)
+    def judge(self, now_s: float, *, may_trade: bool, lagging: bool) -> str:
+        """Its state, and until when at the least it has that."""
+        silence_s = now_s - self.moved_s
+        mute_s = self.moved_s + LEAST_SILENCE_S if may_trade else math.inf
+        if now_s > mute_s:
+            usual = self.usual_rate(now_s)  # which only falls while nothing comes
+            if usual * silence_s > MUTE_SWALLOWED:
+                self.due_s = now_s  # at each look: a silence can outlast what is usual
+                return "MUTE"
+            mute_s = self.moved_s + MUTE_SWALLOWED / usual if usual else math.inf
+        if self.arrived == 0 or silence_s > QUIET_AFTER_S:
+            self.due_s = mute_s
+            return "QUIET"
+        self.due_s = min(mute_s, self.moved_s + QUIET_AFTER_S)
+        return "LAGGING" if lagging else "LIVE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +106,10 @@ class StreamJudge:
 
     def __init__(self) -> None:
         self._watched: dict[str, _Watched] = {}
+        self._states: dict[str, str] = {}
+        self._outside: tuple[bool, bool, frozenset[str]] | None = None
         self._judged_s = math.inf
+        self._counted_until_s = -math.inf
         self._renewed_s = -math.inf
         self._renew_wait_s = RENEW_FIRST_S
 
@@ -99,15 +117,16 @@ class StreamJudge:
         self,
         *,
         now_s: float,
+        counted_until_s: float,
         connection: str,
         arrived: Mapping[str, int],
         market_open: bool,
         halted: Collection[str] = (),
         lag_ms: float | None = None,
     ) -> Verdict:
-        """`arrived`: how many messages of every followed ticker the stream has brought;
-        `connection`: its own state."""
-        self._watch(arrived, now_s)
+        """`arrived`: how many messages of every followed ticker the stream has brought, as far as
+        they were received until `counted_until_s`; `connection`: its own state."""
+        self._watch(arrived, now_s, counted_until_s)
         if now_s - self._judged_s > SLEPT_S:
             self.excuse(now_s)  # we slept, or the whole machine did: it was not the tickers
         self._judged_s = now_s
@@ -117,10 +136,7 @@ class StreamJudge:
             self.excuse(now_s)
             return Verdict(stream=connection, tickers=dict.fromkeys(arrived, connection))
         lagging = lag_ms is not None and lag_ms > LAG_BOUND_MS
-        states = {
-            ticker: self._state(watched, now_s, market_open and ticker not in halted, lagging)
-            for ticker, watched in self._watched.items()
-        }
+        states = self._judge_all(now_s, market_open, lagging, frozenset(halted))
         if self._stream_is_mute(now_s, market_open, halted):
             return Verdict(
                 stream="MUTE",
@@ -128,34 +144,45 @@ class StreamJudge:
                 silent_since_s=self._note_mute(self._watched),
                 renew=self._may_renew(now_s),
             )
+        mute = [ticker for ticker, state in states.items() if state == "MUTE"]
         return Verdict(
             stream=self._stream_state(states, lagging),
             tickers=states,
-            silent_since_s=self._note_mute(t for t, state in states.items() if state == "MUTE"),
-            resubscribe=self._to_resubscribe(states, now_s),
+            silent_since_s=self._note_mute(mute),
+            resubscribe=self._to_resubscribe(mute, now_s),
         )
 
-    def excuse(self, now_s: float, tickers: Iterable[str] | None = None) -> None:
-        """Nobody can say now who is silent: what came before does not count against any of
-        `tickers`, or against anybody."""
-        for ticker in self._watched if tickers is None else self._watched.keys() & set(tickers):
-            self._watched[ticker].excuse(now_s, now_s)
+    def excuse(self, now_s: float) -> None:
+        """Nobody can say now who is silent: what came before does not count against anybody."""
+        for watched in self._watched.values():
+            watched.excuse(now_s)
 
-    def _watch(self, arrived: Mapping[str, int], now_s: float) -> None:
-        for ticker in self._watched.keys() - arrived.keys():
-            del self._watched[ticker]
+    def _watch(self, arrived: Mapping[str, int], now_s: float, counted_until_s: float) -> None:
+        heard_until_s, self._counted_until_s = self._counted_until_s, counted_until_s
         for ticker, count in arrived.items():
             watched = self._watched.get(ticker)
             if watched is None:
                 self._watched[ticker] = _Watched(
-                    arrived=count,
-                    counted_s=now_s,
-                    moved_s=now_s,
-                    heard_until_s=now_s,
-                    looked_s=now_s,
+                    arrived=count, counted_s=now_s, moved_s=now_s, heard_until_s=counted_until_s
                 )
-            else:
-                watched.look(count, now_s)
+            elif count != watched.arrived:
+                watched.count(count, now_s, heard_until_s)
+        if len(self._watched) > len(arrived):
+            for ticker in self._watched.keys() - arrived.keys():
+                del self._watched[ticker]
+                self._states.pop(ticker, None)
+
+    def _judge_all(
+        self, now_s: float, market_open: bool, lagging: bool, halted: frozenset[str]
+    ) -> dict[str, str]:
+        """Every ticker's state. Looked into are those where it may have changed."""
+        outside = (market_open, lagging, halted)
+        look_again, self._outside = outside != self._outside, outside
+        for ticker, watched in self._watched.items():
+            if now_s >= watched.due_s or look_again:
+                may_trade = market_open and ticker not in halted
+                self._states[ticker] = watched.judge(now_s, may_trade=may_trade, lagging=lagging)
+        return dict(self._states)
 
     def _note_mute(self, tickers: Iterable[str]) -> dict[str, float]:
         """Those that were not known to be mute, and since when at the earliest they are."""
@@ -167,34 +194,27 @@ class StreamJudge:
                 found[ticker] = watched.heard_until_s
         return found
 
-    def _state(self, watched: _Watched, now_s: float, may_trade: bool, lagging: bool) -> str:
-        silence_s = now_s - watched.moved_s
-        if may_trade and silence_s > LEAST_SILENCE_S and watched.swallowed(now_s) > MUTE_SWALLOWED:
-            return "MUTE"
-        if watched.arrived == 0 or silence_s > QUIET_AFTER_S:
-            return "QUIET"
-        return "LAGGING" if lagging else "LIVE"
-
     def _stream_state(self, states: Mapping[str, str], lagging: bool) -> str:
         if lagging:
             return "LAGGING"
-        return "QUIET" if states and set(states.values()) == {"QUIET"} else "LIVE"
+        quiet = states and all(state == "QUIET" for state in states.values())
+        return "QUIET" if quiet else "LIVE"
 
     def _stream_is_mute(self, now_s: float, market_open: bool, halted: Collection[str]) -> bool:
         if not market_open:
             return False
         tickers = [w for ticker, w in self._watched.items() if ticker not in halted]
-        if not tickers:
+        # Nearly always the first few settle it.
+        if not tickers or any(now_s - w.moved_s <= LEAST_SILENCE_S for w in tickers):
             return False
         silence_s = now_s - max(watched.moved_s for watched in tickers)
-        rate = sum(watched.usual_rate(now_s) for watched in tickers)
-        return silence_s > LEAST_SILENCE_S and rate * silence_s > STREAM_MUTE_SWALLOWED
+        return sum(w.usual_rate(now_s) for w in tickers) * silence_s > STREAM_MUTE_SWALLOWED
 
-    def _to_resubscribe(self, states: Mapping[str, str], now_s: float) -> tuple[str, ...]:
+    def _to_resubscribe(self, mute: Iterable[str], now_s: float) -> tuple[str, ...]:
         due = []
-        for ticker, state in states.items():
+        for ticker in mute:
             watched = self._watched[ticker]
-            if state == "MUTE" and now_s - watched.resubscribed_s >= RESUBSCRIBE_EVERY_S:
+            if now_s - watched.resubscribed_s >= RESUBSCRIBE_EVERY_S:
                 watched.resubscribed_s = now_s
                 due.append(ticker)
         return tuple(due)

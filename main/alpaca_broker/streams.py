@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import structlog
 
 from .codec import decode_control
 from .connection import Upstream
 from .connection_config import ConnectionConfig, StreamState
-from .frame_buffer import Break, FrameBuffer
+from .frame_buffer import Break, FrameBuffer, Silence
 from .market_session import (
     Acknowledged,
     Change,
@@ -24,6 +24,16 @@ from .pending_change import PendingChange
 from .websocket import Message
 
 log: Final = structlog.get_logger("tickerbus.upstream")
+
+UNANSWERED: Final = 0  # the code of what may go through when it is asked again
+NO_CODE: Final = -1  # of a refusal for good that came without one
+
+
+class _Lost(NamedTuple):
+    """From when on a ticker's messages are missing, and what was followed of it."""
+
+    since_ns: int
+    channels: frozenset[str]
 
 
 class MarketStream(Upstream):
@@ -47,7 +57,7 @@ class MarketStream(Upstream):
         self._pending: list[PendingChange] = []
         self._went_down_ns = 0  # when the last data came before the connection was lost
         self._unresumed: set[str] = set()  # followed before, and not acknowledged since
-        self._lost_since_ns: dict[str, int] = {}  # followed once, until Alpaca would not again
+        self._lost: dict[str, _Lost] = {}  # followed once, until Alpaca would not again
         self._asks = False  # whether the session takes changes: it was told first what to resume
         self._ended: tuple[int, str] | None = None  # why nothing will be asked any more
         self._asked_at_s: float | None = None
@@ -94,7 +104,7 @@ class MarketStream(Upstream):
                 note_the_silence()
                 return
             with self._lock:
-                self._lost_since_ns.setdefault(symbol, silent_since_ns)
+                self._note_loss(symbol, silent_since_ns, channels)
             self._tell_lost(symbol, *again.rejected[symbol])
 
         self.change("unsubscribe", {symbol: channels})
@@ -104,8 +114,8 @@ class MarketStream(Upstream):
     def forget_losses(self, wanted: Collection[str]) -> None:
         """Of tickers that nobody wants any more: who follows one again begins anew."""
         with self._lock:
-            for symbol in self._lost_since_ns.keys() - wanted:
-                del self._lost_since_ns[symbol]
+            for symbol in self._lost.keys() - wanted:
+                del self._lost[symbol]
 
     def forget(self, pending: PendingChange) -> None:
         """Nobody waits for this change any more: a subscribe is not asked again, and undone if it
@@ -118,7 +128,7 @@ class MarketStream(Upstream):
 
     def begin_close(self) -> None:
         super().begin_close()
-        self._end_changes(0, "the broker is stopping")
+        self._end_changes(UNANSWERED, "the broker is stopping")
 
     @property
     def followed(self) -> dict[str, frozenset[str]]:
@@ -128,9 +138,9 @@ class MarketStream(Upstream):
 
     @property
     def lost(self) -> frozenset[str]:
-        """What Alpaca acknowledged once, and let go of since: it is asked for again."""
-        with self._lock:
-            return frozenset(self._lost_since_ns)
+        """What Alpaca acknowledged once, and let go of since: it is asked for again. Never waits:
+        the stream's lock may be held by who sends."""
+        return frozenset(dict(self._lost))
 
     def _session(self) -> MarketSession:
         return self._market_session
@@ -191,7 +201,8 @@ class MarketStream(Upstream):
                 got = [symbol for symbol in change.symbols if symbol not in missing]
                 self._acknowledge(change, got)
                 if missing:
-                    self._reject(change, missing, 0, "missing from the acknowledgement")
+                    why = "missing from the acknowledgement"
+                    self._reject(change, missing, UNANSWERED, why)
             case ChangeRejected(change=change, code=code, message=message):
                 self._reject(change, change.symbols, code, message)
 
@@ -223,7 +234,7 @@ class MarketStream(Upstream):
         with self._lock:
             unwanted = pending.forgotten and pending.action == "subscribe"
             if unwanted:
-                too_late = (0, "acknowledged too late")
+                too_late = (UNANSWERED, "acknowledged too late")
                 self._settle(pending, rejected=dict.fromkeys(symbols, too_late))
             else:
                 if pending.action == "subscribe":
@@ -235,12 +246,15 @@ class MarketStream(Upstream):
             self._undo(late)
 
     def _tell_what_is_missing(self, symbols: Iterable[str]) -> None:
-        """Only of those that stay: what is undone at once is still lost."""
+        """Only of those that stay, and whole: what is undone at once, or lacks a channel that it
+        had, is still lost."""
         for symbol in symbols:
-            lost_since_ns = self._lost_since_ns.pop(symbol, 0)
-            if lost_since_ns:
+            lost = self._lost.get(symbol)
+            if lost is not None and lost.channels <= self._followed.get(symbol, frozenset()):
+                del self._lost[symbol]
+                now_ns, since_ns = time.time_ns(), lost.since_ns
                 self._buffer.put_note(
-                    Break(symbols=(symbol,), from_ns=lost_since_ns, to_ns=time.time_ns())
+                    Break(symbols=(symbol,), from_ns=since_ns, to_ns=now_ns, ends_silence=True)
                 )
 
     def _reject(self, change: Change, symbols: Iterable[str], code: int, message: str) -> None:
@@ -250,9 +264,15 @@ class MarketStream(Upstream):
         self._unresumed.difference_update(symbols)
         for symbol in symbols:
             with self._lock:
-                self._followed.pop(symbol, None)
-                self._lost_since_ns.setdefault(symbol, self._went_down_ns)
+                had = self._followed.pop(symbol, frozenset())
+                self._note_loss(symbol, self._went_down_ns, had | change.channels)
             self._tell_lost(symbol, code, message)
+
+    def _note_loss(self, symbol: str, since_ns: int, channels: frozenset[str]) -> None:
+        """Should anything come of it before it is followed again, it breaks a silence."""
+        before = self._lost.get(symbol, _Lost(since_ns, frozenset()))
+        self._lost[symbol] = before._replace(channels=before.channels | channels)
+        self._buffer.put_note(Silence(symbols=(symbol,), from_ns=before.since_ns))
 
     def _tell_lost(self, symbol: str, code: int, message: str) -> None:
         log.error("upstream.ticker_lost", ticker=symbol, code=code, reason=message)
@@ -271,7 +291,7 @@ class MarketStream(Upstream):
         self.change("unsubscribe", {symbol: left for symbol, left in unwanted.items() if left})
 
     def _refused(self, code: int, reason: str) -> None:
-        self._end_changes(code, reason)
+        self._end_changes(code or NO_CODE, reason)
 
     def _end_changes(self, code: int, reason: str) -> None:
         """Answer everybody who waits, and who will ask."""

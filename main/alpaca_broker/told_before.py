@@ -18,6 +18,7 @@ from .order_ledger import OrderLedger
 _PAGE: Final = 100
 
 Bodies: TypeAlias = dict[bytes, bytes]  # of one journal, by the entries' ids
+Entry: TypeAlias = tuple[tuple[int, int], bytes, bytes]  # place, id and body
 
 
 def load_ledger(
@@ -29,14 +30,15 @@ def load_ledger(
     A page of each journal at a time: seven days of a busy account are more than a broker should
     hold. Raises redis.RedisError.
     """
-    by_journal: dict[bytes, Bodies] = {
-        key: {}
-        for key in client.scan_iter(match=names.ORDER_LOG + "*", count=1_000, _type="stream")
-    }
+    there = set(client.scan_iter(match=names.ORDER_LOG + "*", count=1_000, _type="stream"))
+    by_journal: dict[bytes, Bodies] = {journal: {} for journal in there}
     for journal, entry_id, body in known:
         by_journal.setdefault(journal, {})[entry_id] = body
     newest: deque[OrderEntry] = deque(maxlen=KEPT)
-    journals = [_told(client, journal, bodies) for journal, bodies in by_journal.items()]
+    journals = [
+        _told(journal, bodies, _entries(client, journal) if journal in there else iter(()))
+        for journal, bodies in by_journal.items()
+    ]
     # By the events' own moments: the ledger forgets what ended longest ago.
     for message, entry in heapq.merge(*journals, key=lambda told: told[0].timestamp):
         note_published(ledger, message)
@@ -45,19 +47,19 @@ def load_ledger(
 
 
 def _told(
-    client: redis.Redis, journal: bytes, known: Mapping[bytes, bytes]
+    journal: bytes, known: Mapping[bytes, bytes], written: Iterator[Entry]
 ) -> Iterator[tuple[OrderMessage, OrderEntry]]:
     """One journal and what is known of it besides, each entry once, in the order of telling."""
     besides = sorted((place_of(entry_id), entry_id, body) for entry_id, body in known.items())
     last = None
-    for place, entry_id, body in heapq.merge(besides, _entries(client, journal), key=itemgetter(0)):
+    for place, entry_id, body in heapq.merge(besides, written, key=itemgetter(0)):
         message = decode_typed(body)
         if place != last and isinstance(message, OrderMessage):
             yield message, (journal, entry_id, body)
-        last = place
+            last = place
 
 
-def _entries(client: redis.Redis, journal: bytes) -> Iterator[tuple[tuple[int, int], bytes, bytes]]:
+def _entries(client: redis.Redis, journal: bytes) -> Iterator[Entry]:
     start = "-"
     while True:
         page: Any = client.xrange(journal, min=start, count=_PAGE)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET
@@ -46,18 +47,31 @@ _HALTS = frozenset({"H", "P", "2"})
 _RESUMES = frozenset({"T", "3"})
 _INTERVALS = {MinuteBar: "minute", UpdatedBar: "updated", DailyBar: "day"}
 
-# To call the class takes three times as long as to copy a message with other values: Python 3.11
-# calls what has a metaclass of its own the long way.
-_another_price = msgspec.structs.replace
-_BLANK = PriceMessage(
+# Python 3.11 (not 3.12) calls a class with a metaclass of its own the long way, which takes four
+# times as long as to copy a message with other values.
+_another = msgspec.structs.replace
+_BLANK_QUOTE = QuoteMessage(
     symbol="",
     timestamp="",
-    price=0.0,
-    volume=0,
+    bid_price=0.0,
+    bid_size=0,
+    ask_price=0.0,
+    ask_size=0,
     feed="",
-    last_eligible=False,
-    backfilled=False,
 )
+
+
+@functools.cache
+def _blank_price(feed: str, backfilled: bool) -> PriceMessage:
+    return PriceMessage(
+        symbol="",
+        timestamp="",
+        price=0.0,
+        volume=0,
+        feed=feed,
+        last_eligible=False,
+        backfilled=backfilled,
+    )
 
 
 class MarketTranslator:
@@ -107,47 +121,62 @@ class MarketTranslator:
         """One trade.
 
         Raises:
-            ValueError: a price, size or timestamp that no trade can have.
+            ValueError: a timestamp that no trade can have.
         """
-        price, volume, conditions, tape = trade.p, trade.s, trade.c, trade.z
-        if not (0 < price < math.inf and 0 <= volume < math.inf):
-            raise ValueError("a price or volume that no trade can have")
-        seconds, nanoseconds = self._last_moment = moment(trade.t)
-        eligible = not conditions or self._may_set_last(conditions, tape or "", seconds)
-        return _another_price(
-            _BLANK,
-            symbol=trade.S,
-            timestamp=moment_text(seconds, nanoseconds),
-            price=price,
-            volume=volume,
-            trade_id=trade.i,
-            exchange=trade.x,
-            conditions=UNSET if conditions is None else conditions,
-            tape=tape,
-            feed=feed,
-            last_eligible=eligible,
-            backfilled=backfilled,
-        )
+        messages: list[BusMessage] = []
+        self._append_all(messages, (trade,), feed, backfilled=backfilled)
+        if not messages:
+            raise ValueError(f"{trade.t!r} is not a moment between 1970 and 9999")
+        return cast(PriceMessage, messages[0])
 
     def _append_all(
-        self, messages: list[BusMessage], decoded: Iterable[MarketMessage], feed: str
+        self,
+        messages: list[BusMessage],
+        decoded: Iterable[MarketMessage],
+        feed: str,
+        *,
+        backfilled: bool = False,
     ) -> None:
+        """The hot path: trades are not given to a function each."""
         if self.halted:
             decoded = list(decoded)
             # Whoever trades is not halted: the resume may have been lost.
             self.halted.difference_update(m.S for m in decoded if type(m) is Trade)
-        arrived, price, add = self.arrived, self.price, messages.append
+        arrived, add, may_set_last = self.arrived, messages.append, self._may_set_last
+        blank, last_moment = _blank_price(feed, backfilled), self._last_moment
         for message in decoded:
-            arrived[message.S] += 1
+            symbol = message.S
+            arrived[symbol] += 1
             try:
-                if type(message) is Trade:
-                    add(price(message, feed))
-                else:
-                    add(_TRANSLATE[type(message)](message, feed))
-                    if type(message) is TradingStatus:
-                        self._note_halt(message)
+                if type(message) is not Trade:
+                    add(self._translate(message, feed))
+                    continue
+                seconds, nanoseconds = last_moment = moment(message.t)
+                conditions, tape = message.c, message.z
+                add(
+                    _another(
+                        blank,
+                        symbol=symbol,
+                        timestamp=moment_text(seconds, nanoseconds),
+                        price=message.p,
+                        volume=message.s,
+                        trade_id=message.i,
+                        exchange=message.x,
+                        conditions=UNSET if conditions is None else conditions,
+                        tape=tape,
+                        last_eligible=not conditions
+                        or may_set_last(conditions, tape or "", seconds),
+                    )
+                )
             except ValueError:
                 self.counters["malformed"] += 1
+        self._last_moment = last_moment
+
+    def _translate(self, message: MarketMessage, feed: str) -> BusMessage:
+        translated = _TRANSLATE[type(message)](message, feed)
+        if type(message) is TradingStatus:
+            self._note_halt(message)
+        return translated
 
     def _note_halt(self, status: TradingStatus) -> None:
         if status.sc in _HALTS:
@@ -160,7 +189,8 @@ def _quote(quote: Quote, feed: str) -> QuoteMessage:
     sides = (quote.bp, quote.bs, quote.ap, quote.as_)
     if not all(0 <= number < math.inf for number in sides):
         raise ValueError("a price or size that no quote can have")
-    return QuoteMessage(
+    return _another(
+        _BLANK_QUOTE,
         symbol=quote.S,
         timestamp=timestamp_text(quote.t),
         bid_price=quote.bp,

@@ -172,7 +172,7 @@ def _rejections(change: PendingChange) -> dict[str, Rejection]:
     found = {
         ticker: Rejection(
             reason=_REASONS.get(code, "upstream_unavailable"),
-            detail=f"Alpaca: {code} {message}" if code else f"Alpaca: {message}",
+            detail=f"Alpaca: {code} {message}" if code > 0 else f"Alpaca: {message}",
         )
         for ticker, (code, message) in change.rejected.items()
     }

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from ..demo import client_id_of
+from ..extras import how_to_install
 from ..ports import choose_port
 from ..stack import DEFAULT_PAGE_PORT
 from .common import Mistake, ended_by_signals, open_settings, say
@@ -58,10 +59,11 @@ def dashboard(
     except DashboardRefused as refusal:
         raise Mistake(str(refusal)) from None
     server = DashboardServer(config)
-    with ended_by_signals(server.stop):
+    with ended_by_signals(server.stop) as interruption:
         server.start()
         say(f"The page is at {config.url}")
         while server.runs():
+            interruption.look()
             time.sleep(LOOK_S)
 
 
@@ -72,10 +74,7 @@ def require_web_packages() -> None:
         Mistake: one or more are.
     """
     if lacking := missing_web_packages():
-        raise Mistake(
-            f"The page needs {', '.join(lacking)}: pip install 'tickerbus[dashboard]' "
-            "(in this repository: make demo, or pip install -e '.[dashboard]')"
-        )
+        raise Mistake(f"The page needs {', '.join(lacking)}: {how_to_install('dashboard')}")
 
 
 def missing_web_packages() -> list[str]:

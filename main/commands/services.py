@@ -19,6 +19,7 @@ from .common import (
     ended_by_signals,
     open_settings,
     print_account,
+    program,
 )
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def broker() -> None:
         print_account(alpaca_access(settings))
 
     from ..alpaca_broker import AlpacaBroker, BrokerConfig, BrokerError, BrokerRefused
-    from ..alpaca_broker.heap import limit_arenas
+    from ..alpaca_broker.heap import tame
 
-    limit_arenas()
+    tame()
     running = AlpacaBroker(BrokerConfig.from_settings(settings))
     figures = _figures(settings, running)
     # What is imported stays: the collector need not walk it again, nor look after every few frames.
@@ -58,7 +59,7 @@ def broker() -> None:
             log.info("broker.ending", state=running.state)
             running.stop()
 
-    with figures, ended_by_signals(stop):
+    with figures, ended_by_signals(stop) as interruption:
         try:
             running.start()
         except BrokerRefused as refusal:
@@ -66,7 +67,7 @@ def broker() -> None:
         except BrokerError as error:
             raise Mistake(str(error), error.exit_code) from None
         while not running.wait(WAIT_STEP_S):
-            pass
+            interruption.look()
         raise _ended_by_itself(running.state, running.reason, settings)
 
 
@@ -107,13 +108,16 @@ def require(settings: Settings) -> None:
     Raises:
         Mistake: naming all that is missing.
     """
-    missing = _missing_keys(settings)
-    try:
-        ask_redis(settings.redis_config())
-    except RedisUnavailable as error:
-        if not is_passing(error.cause):  # else the service waits for it
-            missing.append(f"{error}. Set REDIS_URL, or REDIS_HOST and REDIS_PORT")
-    _demand(missing)
+    _demand([*_missing_keys(settings), *_redis_fault(settings)])
+
+
+def require_redis(settings: Settings) -> None:
+    """A Redis that answers: for what goes through it alone.
+
+    Raises:
+        Mistake: it does not.
+    """
+    _demand(_redis_fault(settings))
 
 
 def require_keys(settings: Settings) -> None:
@@ -125,12 +129,28 @@ def require_keys(settings: Settings) -> None:
     _demand(_missing_keys(settings))
 
 
+def _redis_fault(settings: Settings) -> list[str]:
+    try:
+        ask_redis(settings.redis_config())
+    except RedisUnavailable as error:
+        if not is_passing(error.cause):  # else the service waits for it
+            return [f"{error}. Set REDIS_URL, or REDIS_HOST and REDIS_PORT"]
+    return []
+
+
 def _missing_keys(settings: Settings) -> list[str]:
     keys = {
         "ALPACA_API_KEY": settings.alpaca_api_key,
         "ALPACA_API_SECRET": settings.alpaca_api_secret,
     }
-    return [f"{name} is not set" for name, given in keys.items() if given is None]
+    missing = [name for name, given in keys.items() if given is None]
+    if not missing:
+        return []
+    return [
+        *(f"{name} is not set" for name in missing[:-1]),
+        f"{missing[-1]} is not set. For the local Alpaca: the `export …` lines that "
+        f"`{program()} up` prints. For your own account: its keys, in .env or the environment",
+    ]
 
 
 def _demand(missing: list[str]) -> None:

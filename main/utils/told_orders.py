@@ -169,7 +169,7 @@ def decimal(text: object) -> Decimal:
 def quantity(text: object) -> str:
     """A quantity in one spelling: "1", "1.0" and "1.00" are the same."""
     try:
-        return intern(f"{Decimal(str(text)).normalize():f}")
+        return f"{Decimal(str(text)).normalize():f}"
     except InvalidOperation:
         return str(text)
 

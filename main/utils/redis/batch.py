@@ -22,6 +22,7 @@ FUNCTION: Final = "tickerbus_publish_2"
 # A journal drops whole nodes of some 15 entries at a time, so asking for it more often is in vain.
 TRIM_EVERY: Final = 16
 
+_FCALL: Final = pack_argument("FCALL") + pack_argument(FUNCTION)
 _encode_entries: Final = msgspec.msgpack.Encoder().encode
 
 # What no journal keeps: it goes to the quotes and bars channels, and last in a batch.
@@ -78,7 +79,10 @@ class Packer:
         self._numbering = f',"epoch":{epoch},"seq":'
         self._encode_lines = msgspec.json.Encoder().encode_lines
         self.tickers: int | None = None  # that prices are published of; None: every symbol
+        # The same in every call.
         self._fixed_keys = pack_argument(names.BROKER_EPOCH) + pack_argument(names.BROKER_BATCH)
+        self._packed_epoch = pack_argument(epoch)
+        self._packed_order_s = pack_argument(bounds.order_days * 86_400)
 
     @property
     def journal_bound(self) -> int:
@@ -160,16 +164,19 @@ class Packer:
         return found
 
     def _pack_call(self, keys: list[bytes], orders: int, entries: tuple[list[Any], ...]) -> bytes:
-        number_of_keys = 2 + len(keys)
-        settings = (self.epoch, self._batches, self.bounds.order_days * 86_400, orders)
+        number_of_keys, arguments = 2 + len(keys), 5
         packed_entries = _encode_entries(entries)
         return b"".join(
             (
-                b"*%d\r\n" % (3 + number_of_keys + len(settings) + 1),
-                pack_argument("FCALL") + pack_argument(FUNCTION) + pack_argument(number_of_keys),
+                b"*%d\r\n" % (3 + number_of_keys + arguments),
+                _FCALL,
+                pack_argument(number_of_keys),
                 self._fixed_keys,
                 *keys,
-                *map(pack_argument, settings),
+                self._packed_epoch,
+                pack_argument(self._batches),
+                self._packed_order_s,
+                pack_argument(orders),
                 b"$%d\r\n" % len(packed_entries),  # as `pack_argument`, without another copy
                 packed_entries,
                 b"\r\n",

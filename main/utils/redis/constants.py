@@ -152,6 +152,10 @@ class BusNames:
         """Where it answers them."""
         return f"{self.prefix}CONSUMER_CONTROL_REPLIES.{client_id}"
 
+    def get_consumer_lease(self, client_id: str, ticker: str) -> str:
+        """The key that says which process trades the ticker as this client (scale-t)."""
+        return f"{self.prefix}CONSUMER_LEASE.{client_id}.{ticker}"
+
 
 def _channel_symbol(ticker: str) -> str:
     """Registered tickers are normalised; an order's other symbols stay as Alpaca sends them."""
@@ -409,7 +413,9 @@ BROKER_STATUS_SCHEMA: Final = _message(
         "epoch": {"type": "integer", "minimum": 0},
         "state": {"enum": list(BROKER_STATES)},
         "account_id": {"type": ["string", "null"]},
+        "account_short": {"type": "string", "maxLength": 4},
         "paper": {"type": "boolean"},
+        "local": {"type": "boolean"},
         "timestamp": _TIMESTAMP,
         "started_at": _TIMESTAMP,
         "version": {"type": "string"},

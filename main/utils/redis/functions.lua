@@ -28,12 +28,12 @@ local function already_done(key, epoch)
 end
 
 -- true: written now. false: was there already. Otherwise an error text.
-local function append(key, bound, id, body, epoch)
+local function append(try, key, bound, id, body, epoch)
   local reply
   if bound then
-    reply = redis.pcall('XADD', key, 'MAXLEN', '~', bound, id, 'm', body)
+    reply = try('XADD', key, 'MAXLEN', '~', bound, id, 'm', body)
   else
-    reply = redis.pcall('XADD', key, id, 'm', body)
+    reply = try('XADD', key, id, 'm', body)
   end
   if not reply.err then
     return true
@@ -47,8 +47,9 @@ end
 -- Asked before anything is written: a message that is in its journal counts as done, and would not
 -- be published any more once the right to do so is back.
 local function forbidden(channels, unlogged)
+  local may = redis.acl_check_cmd
   for i = 1, #channels do
-    if not redis.acl_check_cmd('PUBLISH', channels[i], '') then
+    if not may('PUBLISH', channels[i], '') then
       return channels[i]
     end
   end
@@ -56,7 +57,7 @@ local function forbidden(channels, unlogged)
   for i = 1, #unlogged, 2 do
     if unlogged[i] ~= checked then
       checked = unlogged[i]
-      if not redis.acl_check_cmd('PUBLISH', checked, '') then
+      if not may('PUBLISH', checked, '') then
         return checked
       end
     end
@@ -86,28 +87,29 @@ local function publish_batch(keys, args)
   if channel then
     return redis.error_reply('NOPERM this user may not publish to ' .. channel)
   end
+  local call, try = redis.call, redis.pcall -- looked up once, not for each message
   for i = 1, #places do
     local place, id, body = places[i], ids[i], bodies[i]
     local log = keys[2 + place]
     if i <= orders then
       local order_log = keys[2 + #channels + place]
-      local outcome = append(order_log, false, id, body, epoch)
+      local outcome = append(try, order_log, false, id, body, epoch)
       if type(outcome) == 'string' then
         return {'FAILED', i, order_log .. ': ' .. outcome}
       end
-      redis.call('EXPIRE', order_log, keep_orders_s)
+      call('EXPIRE', order_log, keep_orders_s)
     end
-    local outcome = append(log, bounds[i], id, body, epoch)
+    local outcome = append(try, log, bounds[i], id, body, epoch)
     if outcome == true then
-      redis.call('PUBLISH', channels[place], body)
+      call('PUBLISH', channels[place], body)
     elseif outcome then
       return {'FAILED', i, log .. ': ' .. outcome}
     end
   end
-  if #unlogged > 0 and not was_published(redis.call('GET', keys[2]), epoch, args[2]) then
-    redis.call('SET', keys[2], epoch .. '-' .. args[2])
+  if #unlogged > 0 and not was_published(call('GET', keys[2]), epoch, args[2]) then
+    call('SET', keys[2], epoch .. '-' .. args[2])
     for i = 1, #unlogged, 2 do
-      redis.call('PUBLISH', unlogged[i], unlogged[i + 1])
+      call('PUBLISH', unlogged[i], unlogged[i + 1])
     end
   end
   return #places + #unlogged / 2

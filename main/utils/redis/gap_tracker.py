@@ -14,7 +14,8 @@ from where it was left.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from .messages import GapMessage, OrderMessage, PriceMessage
@@ -192,6 +193,20 @@ def plan_refill(
         plan.append(entry)
         place = entry.place
     return plan
+
+
+def has_hole(log: Sequence[Entry]) -> bool:
+    """Whether a journal lacks something between its entries: a failover that was not waited for
+    lost some, of which the broker wrote the orders again."""
+    return any(
+        not _follows(later.place, earlier.place) for earlier, later in itertools.pairwise(log)
+    )
+
+
+def with_orders(log: Sequence[Entry], orders: Iterable[Entry]) -> list[Entry]:
+    """The journal with those orders that it lacks between its first and its last entry."""
+    between = {o.place: o for o in orders if log[0].place < o.place < log[-1].place}
+    return sorted((between | {e.place: e for e in log}).values(), key=lambda entry: entry.place)
 
 
 def end_of_loss(after: Sequence[Entry]) -> str:

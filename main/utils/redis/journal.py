@@ -13,7 +13,7 @@ from .config import CONNECTION_FAULTS, RedisConfig, Wire, pack_command
 from .constants import BusNames
 from .entries import read_journal_entry
 from .errors import RedisUnavailable
-from .gap_tracker import BEGINNING, Entry, Loss, Place, plan_refill
+from .gap_tracker import BEGINNING, Entry, Loss, Place, has_hole, plan_refill, with_orders
 from .messages import OrderMessage, PriceMessage
 from .start import Start, sortable_time
 
@@ -75,7 +75,11 @@ class Journal:
             read_orders = ("XRANGE", order_key, f"({place}", "+")
             orders, found = self._read_if_whole(read_orders, read_log)
             anchored = self._is_anchored(place, found, log_key)
-        return Refill(plan_refill(place, anchored, found, orders, left), len(found) <= limit)
+        complete = len(found) <= limit
+        if has_hole(found):
+            (written_again,) = self._read(("XRANGE", order_key, f"({place}", str(found[-1].place)))
+            found = with_orders(found, written_again)
+        return Refill(plan_refill(place, anchored, found, orders, left), complete)
 
     def _is_anchored(self, place: Place, found: list[Entry], log_key: str) -> bool:
         if place == BEGINNING:

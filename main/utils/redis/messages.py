@@ -219,12 +219,16 @@ class MarketStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class BrokerStatus(msgspec.Struct, frozen=True, kw_only=True, tag="broker_status"):
     """The broker's heartbeat, every second. Beyond 200 tickers the map is left out; then `states`
-    counts the tickers by state, and `unwell` names up to 50 that are neither LIVE nor QUIET."""
+    counts the tickers by state, and `unwell` names up to 50 that are neither LIVE nor QUIET.
+    `account_short`: the last four characters of the account's number; `local`: whether it is the
+    local Alpaca's."""
 
     epoch: int
     state: str
     account_id: str | None
+    account_short: str | UnsetType = UNSET
     paper: bool
+    local: bool | UnsetType = UNSET
     timestamp: str
     started_at: str
     version: str

@@ -3,7 +3,7 @@
 Both of the broker's producers share one publisher: one connection and one lock, so that numbering
 and writing are one step. One batch is in flight at a time; it is sent again, byte for byte, until
 Redis confirms it or the publisher is told to give up. Who has more to publish need not wait for the
-reply: it is read before the next batch gets its numbers, or anything else uses the connection.
+reply: it is read before the next batch is sent, or anything else uses the connection.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ from .errors import Abandoned, Fenced, IllegalUse, NotPermitted, RedisUnavailabl
 from .fair_lock import FairLock
 from .functions import function_library
 from .messages import BusMessage, encode, now_rfc3339
-from .order_memory import KEPT, OrderEntry, OrderMemory
+from .order_memory import OrderEntry, OrderMemory
 from .replicas import REPLICATED_WITHIN_MS, ReplicaWatch
 
 log: Final = EventLog("tickerbus.publisher")
@@ -70,7 +70,7 @@ class RedisPublisher:
         self.errors: Counter[str] = Counter()  # of Redis, in a word each
         self.batch_sizes, self.round_trips = Histogram(BATCH_BOUNDS), Histogram()
         self.bytes_sent = 0
-        self._packed_s = 0.0
+        self._sent_s = 0.0
         self._config, self._bounds = config, bounds or JournalBounds()
         self._lock = FairLock()
         self._order_memory = OrderMemory() if order_memory is None else order_memory
@@ -151,8 +151,7 @@ class RedisPublisher:
         now_ms = time.time_ns() // 1_000_000
         with self._lock:
             self._load_function()
-            if self._must_call("GET", self.names.BROKER_EPOCH) is None:
-                self._write_orders_again()
+            self._write_orders_again()  # this Redis may be empty, or older than what is known
             opened = self._must_call("FCALL", OPEN_EPOCH, len(keys), *keys, now_ms, leader)
             if opened is None:
                 raise Fenced(self.epoch, "another process leads")
@@ -217,9 +216,10 @@ class RedisPublisher:
             batch = messages[start : start + MAX_BATCH_MESSAGES]
             is_last = start + MAX_BATCH_MESSAGES >= len(messages)
             with self._lock:
+                packed = self._pack(batch) if batch else None  # while Redis does the one before
                 self._flush()
-                if batch:
-                    self._send_ahead(batch)
+                if packed is not None:
+                    self._send_ahead(packed)
                 if is_last and not more:
                     self._flush()
 
@@ -283,16 +283,18 @@ class RedisPublisher:
                 self._note_trouble(trouble, batch)
                 self._wait(next(delays), batch)
 
-    def _send_ahead(self, messages: Sequence[BusMessage]) -> None:
-        """Number them, and let Redis work. A failure shows when the reply is wanted."""
+    def _pack(self, messages: Sequence[BusMessage]) -> Batch:
         if self._packer is None:
             raise IllegalUse("publish_batch before open_epoch: no number can be given")
-        self._pending = self._packer.pack(messages)
-        self._packed_s = time.perf_counter()
+        return self._packer.pack(messages)
+
+    def _send_ahead(self, batch: Batch) -> None:
+        """Let Redis work. A failure shows when the reply is wanted."""
+        self._pending, self._sent_s = batch, time.perf_counter()
         if self._wire is None:
             return
         try:
-            self._wire.send(self._pending.packed)
+            self._wire.send(batch.packed)
             self._reply_owed = True
         except CONNECTION_FAULTS:
             self._drop_wire()
@@ -336,7 +338,7 @@ class RedisPublisher:
         self.counters["batches"] += 1
         self.bytes_sent += len(batch.packed)
         self.batch_sizes.observe(batch.messages)
-        self.round_trips.observe(time.perf_counter() - self._packed_s)
+        self.round_trips.observe(time.perf_counter() - self._sent_s)
 
     def _repair(self, reply: Any) -> str | None:
         """Mend what stopped the batch. Returns what to wait for, or None to send again at once."""
@@ -362,12 +364,12 @@ class RedisPublisher:
         the epoch may be another now, which lacks the last orders."""
         if self._packer is None:
             return
-        if self._call("GET", self.names.BROKER_EPOCH) is None:
+        epoch = self._must_call("GET", self.names.BROKER_EPOCH)
+        if epoch is None:
             self._load_function()
             self._take_empty_redis()
-        else:
-            for _ in self._order_writes(_LOST_BY_FAILOVER):
-                pass  # nearly all are there, and refused; what Redis cannot take now, its gap tells
+        elif epoch == b"%d" % self.epoch:  # who is superseded writes nothing
+            self._write_orders_again(_LOST_BY_FAILOVER)
 
     def _take_empty_redis(self) -> None:
         """Write the orders that are known; and then the epoch, unless another run was first: who
@@ -379,17 +381,13 @@ class RedisPublisher:
         self._write_orders_again()
         self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX")
 
-    def _write_orders_again(self) -> None:
-        for reply in self._order_writes(KEPT):
-            if isinstance(reply, hiredis.ReplyError) and not _will_stay(str(reply)):
-                raise RedisUnavailable(self._config.address, reply)
-
-    def _order_writes(self, newest: int) -> Iterator[Any]:
-        """Write the last orders again; Redis's replies, one by one."""
+    def _write_orders_again(self, newest: int | None = None) -> None:
         if self._pending is not None and isinstance(self._early_reply, int):
             self._remember(self._pending)  # it was done, and perhaps lost since
         for packed, replies in self._order_memory.writes(self._bounds.order_days * 86_400, newest):
-            yield from self._exchange_all(packed, replies)
+            for reply in self._exchange_all(packed, replies):
+                if isinstance(reply, hiredis.ReplyError) and not _will_stay(str(reply)):
+                    raise RedisUnavailable(self._config.address, reply)
 
     def _remember(self, batch: Batch) -> None:
         for packed in batch.orders:

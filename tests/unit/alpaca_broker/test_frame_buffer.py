@@ -182,7 +182,7 @@ def test_who_waits_is_woken(how: str) -> None:
     taken: list[list[Item]] = []
     taker = threading.Thread(target=lambda: taken.append(buffer.take(30)))
     taker.start()
-    wait_for(lambda: bool(buffer._ready._waiters), what="the taker waits")  # type: ignore[attr-defined]
+    wait_for(lambda: buffer._asleep, what="the taker waits")
     began = time.monotonic()
     if how == "wake":
         buffer.wake()

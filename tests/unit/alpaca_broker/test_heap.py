@@ -12,8 +12,8 @@ PROGRAM = """
 import ctypes, sys, tempfile, threading
 
 if sys.argv[1] == "limited":
-    from main.alpaca_broker.heap import limit_arenas
-    limit_arenas()
+    from main.alpaca_broker.heap import tame
+    tame()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
 done = threading.Barrier(17)

@@ -67,6 +67,13 @@ def test_it_tells_every_followed_ticker_with_its_number_and_state() -> None:
     assert fields["upstream"]["orders"]["last_event_at"] == "2026-11-21T16:00:01.000000000Z"
 
 
+def test_it_tells_no_more_of_the_accounts_number_than_its_end() -> None:
+    fields = on_the_wire(replace(FACTS, account_number="PA3XYZ1A2B", local=False))
+    assert (fields["account_short"], fields["local"]) == ("1A2B", False)
+    assert "PA3XYZ" not in json.dumps(fields)
+    assert not {"account_short", "local"} & on_the_wire(FACTS).keys(), "not known yet: left out"
+
+
 @pytest.mark.parametrize("state", BROKER_STATES)
 def test_every_state_of_the_broker_keeps_to_the_schema(state: str) -> None:
     assert on_the_wire(replace(FACTS, state=state))["state"] == state
@@ -101,6 +108,8 @@ def crowd(count: int) -> Facts:
         ticker_states=dict.fromkeys(tickers, "CONNECTING"),
         counters={f"a_counter_with_quite_a_long_name_{n}": 10**9 for n in range(40)},
         prices=StreamState(state="DOWN", since_ns=1, reason="x" * 100_000),
+        account_number="PA3XYZ1A2B",
+        local=False,
     )
 
 

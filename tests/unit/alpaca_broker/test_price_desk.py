@@ -238,3 +238,45 @@ def test_what_may_not_be_refilled_is_told_at_once_and_no_later_refill_reaches_be
     desk.take(pause(from_ns=NOON_NS + 10**9))
     assert kinds(desk.take(refill(desk.asked[0], 3))) == ["GapMessage"]
     assert kinds(desk.trades(7)) == [7]
+
+
+def test_who_is_still_mute_after_its_gap_is_told_of_what_came_after_it_too() -> None:
+    """A new subscription, or connection, does not make a mute ticker speak."""
+    desk = Desk()
+    desk.take(Silence(symbols=("AAPL",), from_ns=NOON_NS))
+    desk.take(pause(from_ns=NOON_NS + 10**9, to_ns=NOON_NS + 2 * 10**9))
+    (first,) = desk.asked
+    assert first.from_ns == NOON_NS, "one gap, from the silence on"
+    assert kinds(desk.take(refill(first, 3))) == ["GapMessage", 3]
+    assert kinds(desk.trades(9)) == []
+    assert desk.asked[1].from_ns == NOON_NS + 2 * 10**9
+    assert kinds(desk.take(refill(desk.asked[1], 5))) == ["GapMessage", 5, 9]
+    assert kinds(desk.trades(10)) == [10]
+
+
+def test_who_was_lost_and_is_followed_again_has_one_gap() -> None:
+    desk = Desk()
+    desk.take(Silence(symbols=("AAPL",), from_ns=NOON_NS))
+    again = Break(symbols=("AAPL",), from_ns=NOON_NS, to_ns=NOON_NS + 10**9, ends_silence=True)
+    desk.take(again)
+    assert kinds(desk.take(refill(desk.asked[0], 3))) == ["GapMessage", 3]
+    assert kinds(desk.trades(9)) == [9]
+
+
+def test_what_comes_of_a_lost_ticker_before_its_acknowledgement_stands_behind_its_gap() -> None:
+    """Alpaca followed it though its acknowledgement did not say so."""
+    desk = Desk()
+    desk.trades(1)
+    desk.take(Silence(symbols=("AAPL",), from_ns=NOON_NS))
+    assert kinds(desk.trades(9)) == []
+    (asked,) = desk.asked
+    assert kinds(desk.take(refill(asked, 5))) == ["GapMessage", 5, 9]
+
+
+def test_a_silence_and_an_interruption_of_who_leaves_are_one_gap() -> None:
+    desk = Desk(AAPL=ALL_DATA)
+    desk.take(pause(from_ns=NOON_NS - 10**9, to_ns=NOON_NS))
+    desk.take(Silence(symbols=("AAPL",), from_ns=NOON_NS))
+    left = desk.desk.take_early({"MSFT": TRADES})
+    assert kinds(left) == ["GapMessage", "QuotesGap", "BarsGap"]
+    assert left[0].from_.startswith("2026-11-21T16:00:03")  # type: ignore[union-attr]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ class Market:
     is_open: bool = True
     connection: str = "LIVE"
     lag_ms: float | None = 1.0
+    behind_s: float = 0.0  # of what was received and is not counted yet
     halted: frozenset[str] = frozenset()
     arrived: dict[str, float] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -35,6 +37,7 @@ class Market:
             self.verdicts.append(
                 self.judge.judge(
                     now_s=self.now_s,
+                    counted_until_s=self.now_s - self.behind_s,
                     connection=self.connection,
                     arrived=self._whole(),
                     market_open=self.is_open,
@@ -186,3 +189,57 @@ def test_who_slept_himself_holds_no_silence_against_the_tickers(market: Market) 
     assert (verdict.stream, set(verdict.tickers.values())) == ("LIVE", {"LIVE"})
     verdict = market.run(3, mute=frozenset(market.rates))
     assert verdict.stream == "MUTE", "a silence that lasts is noticed all the same"
+
+
+def test_who_fell_mute_while_nothing_was_read_on_was_last_heard_before_that(market: Market) -> None:
+    """Redis took nothing for four seconds, in the midst of which the ticker fell silent."""
+    stalled_s = market.now_s
+    for _ in range(round(4 / STEP_S)):  # nothing is judged meanwhile
+        market.now_s += STEP_S
+        market.judge.excuse(market.now_s)
+    market.behind_s = 4.0
+    market.run(STEP_S, mute=frozenset({"AAPL"}))  # the backlog is not counted at this look
+    market.behind_s = 0.0
+    market.arrived["AAPL"] += 40  # of the first two seconds of it
+    market.run(5, mute=frozenset({"AAPL"}))
+    (noted,) = [v.silent_since_s for v in market.verdicts if v.silent_since_s]
+    assert stalled_s - STEP_S <= noted["AAPL"] <= stalled_s + STEP_S
+
+
+def test_an_excuse_does_not_claim_that_anybody_was_heard(market: Market) -> None:
+    heard_s = market.now_s
+    market.run(0.5, mute=frozenset({"AAPL"}))
+    market.judge.excuse(market.now_s)
+    market.run(5, mute=frozenset({"AAPL"}))
+    (noted,) = [v.silent_since_s for v in market.verdicts if v.silent_since_s]
+    assert noted["AAPL"] <= heard_s
+
+
+class ThoroughJudge(StreamJudge):
+    """Looks into every ticker at each look."""
+
+    def judge(self, **facts: Any) -> Verdict:
+        self._outside = None
+        return super().judge(**facts)
+
+
+def test_who_looks_only_where_something_can_have_changed_finds_the_same() -> None:
+    rates = {"AAPL": 20.0, "MSFT": 5.0, "SLOW": 0.2, "NONE": 0.0}
+    quick, thorough = Market(dict(rates)), Market(dict(rates), ThoroughJudge())
+    days: list[dict[str, Any]] = [
+        {},
+        {"is_open": False},
+        {"is_open": True, "lag_ms": 9_000.0},
+        {"lag_ms": 1.0, "halted": frozenset({"MSFT"})},
+        {"halted": frozenset()},
+    ]
+    for day in days:
+        for mute in ((), ("AAPL",), tuple(rates), ()):
+            for market in (quick, thorough):
+                for name, value in day.items():
+                    setattr(market, name, value)
+                market.run(40, mute=frozenset(mute))
+
+    assert quick.verdicts == thorough.verdicts
+    found = {state for verdict in quick.verdicts for state in verdict.tickers.values()}
+    assert found == {"MUTE", "QUIET", "LIVE", "LAGGING"}

@@ -506,6 +506,22 @@ def test_a_ticker_that_lost_its_place_tells_the_time_between_once_it_is_followed
     assert line.breaks() == [], "told once"
 
 
+def test_a_ticker_that_comes_back_with_less_than_it_had_is_still_lost(line: Line) -> None:
+    follow(line, "AAPL", "MSFT")
+    line.lose()
+    line.stream.change("subscribe", {"MSFT": frozenset({"quotes"})})
+    line.connect()
+    line.acknowledge("AAPL")  # of what was followed: without MSFT
+    went_down_ns = line.stream._went_down_ns
+    line.breaks()
+    line.acknowledge("AAPL", quotes=["MSFT"])
+    assert (line.breaks(), line.stream.lost) == ([], {"MSFT"})
+    line.stream.change("subscribe", {"MSFT": TRADES})
+    line.acknowledge("AAPL", "MSFT", quotes=["MSFT"])
+    assert [(p.symbols, p.from_ns) for p in line.breaks()] == [(("MSFT",), went_down_ns)]
+    assert line.stream.lost == frozenset()
+
+
 def test_what_a_lost_ticker_lacks_is_told_to_who_stays_not_to_who_gave_up(line: Line) -> None:
     """Else a late acknowledgement, undone at once, would take the gap with it."""
     follow(line, "AAPL", "MSFT")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from main.alpaca_broker.order_ledger import OrderLedger
@@ -11,12 +13,14 @@ from main.alpaca_broker.told_before import load_ledger
 from main.utils.redis.batch import JournalBounds
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.errors import RedisUnavailable
-from main.utils.redis.messages import OrderMessage, PriceMessage
+from main.utils.redis.gap_tracker import Place
+from main.utils.redis.journal import Journal
+from main.utils.redis.messages import OrderMessage, PriceMessage, encode, rfc3339
 from main.utils.redis.order_memory import OrderMemory
 from main.utils.redis.publisher import RedisPublisher
 
 pytestmark = pytest.mark.integration
-AT = "2026-11-21T14:30:05.000000000Z"
+AT = rfc3339(time.time_ns())
 
 
 def order(number: int, symbol: str = "AAPL") -> OrderMessage:
@@ -111,17 +115,69 @@ def test_another_primary_that_lacks_the_last_orders_gets_them_before_anything_el
     with RedisPublisher(redis_config) as publisher:
         publisher.open_epoch()
         publisher.publish_batch([order(1)])
-        older = client.dump("ORDER_LOG_AAPL")
+        keys = ("ORDER_LOG_AAPL", "TICKER_LOG_AAPL")
+        older = [client.dump(key) for key in keys]
         publisher.publish_batch([order(2), order(3)])
         whole = client.xrange("ORDER_LOG_AAPL")
-        client.restore("ORDER_LOG_AAPL", 0, older, replace=True)
+        for key, value in zip(keys, older, strict=True):
+            client.restore(key, 0, value, replace=True)
         assert client.xlen("ORDER_LOG_AAPL") == 1
         publisher.reconnect()
         publisher.publish("BROKER_STATUS", {"type": "broker_status"})
         assert client.xrange("ORDER_LOG_AAPL") == whole
         publisher.publish_batch([order(4)])
         assert client.xlen("ORDER_LOG_AAPL") == 4
+        assert client.xlen("TICKER_LOG_AAPL") == 2, "who was behind finds the others among orders"
+        refill = Journal(redis_config, publisher.names).refill(
+            "AAPL", Place(publisher.epoch, 1), 10, frozenset()
+        )
+        assert [getattr(entry, "place", entry) for entry in refill.plan] == [
+            Place(publisher.epoch, seq) for seq in (2, 3, 4)
+        ]
     client.close()
+
+
+def test_a_new_run_on_a_redis_that_came_back_older_gives_it_the_orders_back(
+    redis_config: RedisConfig,
+) -> None:
+    client, memory = redis_config.client(), OrderMemory()
+    with RedisPublisher(redis_config, order_memory=memory) as publisher:
+        publisher.open_epoch()
+        publisher.publish_batch([order(1)])
+        older = client.dump("ORDER_LOG_AAPL")
+        publisher.publish_batch([order(2), order(3)])
+        whole = client.xrange("ORDER_LOG_AAPL")
+    client.restore("ORDER_LOG_AAPL", 0, older, replace=True)
+    with RedisPublisher(redis_config, order_memory=memory) as publisher:
+        publisher.open_epoch()
+        publisher.publish_batch([order(4)])
+        assert client.xrange("ORDER_LOG_AAPL")[:3] == whole
+        assert client.xlen("ORDER_LOG_AAPL") == 4
+    client.close()
+
+
+def test_who_was_superseded_writes_no_orders_at_a_reconnect(redis_config: RedisConfig) -> None:
+    client = redis_config.client()
+    with RedisPublisher(redis_config) as publisher:
+        publisher.open_epoch()
+        publisher.publish_batch([order(1)])
+        client.set("BROKER_EPOCH", publisher.epoch + 1)
+        client.delete("ORDER_LOG_AAPL")
+        publisher.reconnect()
+        publisher.publish("BROKER_STATUS", {"type": "broker_status"})
+        assert not client.exists("ORDER_LOG_AAPL")
+    client.close()
+
+
+def test_orders_of_long_ago_are_not_brought_back() -> None:
+    memory = OrderMemory()
+    long_ago = msgspec.structs.replace(order(1), timestamp=rfc3339(time.time_ns() - 61 * 10**9))
+    memory.remember(b"ORDER_LOG_AAPL", b"1-1", encode(long_ago))
+    memory.remember(b"ORDER_LOG_AAPL", b"1-2", encode(order(2)))
+    ((commands, replies),) = memory.writes(60, newest=2)
+    assert replies == 2
+    assert b"1-2" in commands
+    assert b"1-1" not in commands
 
 
 def test_an_order_in_the_batch_that_finds_redis_empty_is_there_once(

@@ -14,7 +14,9 @@ from main.utils.redis.gap_tracker import (
     Loss,
     Place,
     Verdict,
+    has_hole,
     plan_refill,
+    with_orders,
 )
 from main.utils.redis.messages import OrderMessage, PriceMessage
 
@@ -207,3 +209,17 @@ def test_a_loss_ends_with_the_first_message_that_tells_of_its_own_time() -> None
     assert plan_refill(Place(5, 3), True, log, [])[0] == Loss(3, "t9")
     assert plan_refill(Place(5, 3), False, log, [])[0] == Loss(3, "t9")
     assert plan_refill(Place(5, 3), True, log[:2], [])[0] == Loss(3, ""), "nobody knows"
+
+
+def test_a_journal_that_a_failover_left_with_a_hole_is_filled_from_the_orders() -> None:
+    log = entries(5, 1, 2, 6, 8) + entries(6, 1)
+    assert has_hole(log)
+    assert not has_hole(entries(5, 1, 2) + entries(6, 1, 2))
+    assert not has_hole([])
+    whole = with_orders(log, entries(5, 2, 4, 5, 7, 9) + entries(6, 1, 2))
+    assert [(e.place.epoch, e.place.seq) for e in whole] == [
+        (5, 1), (5, 2), (5, 4), (5, 5), (5, 6), (5, 7), (5, 8), (5, 9), (6, 1)
+    ]  # fmt: skip
+    plan = plan_refill(Place(5, 1), True, whole, [])
+    assert plan[1] == Loss(1, "t5-4"), "what was no order is lost, and told"
+    assert sum(isinstance(each, Loss) for each in plan) == 1
