@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -79,24 +79,20 @@ class ActivityLog:
         self, activity_type: str, now_ns: int, *, net_amount: Decimal, **details: object
     ) -> None:
         """Anything that is not an execution, such as SPLIT, NC or CSD."""
-        self._append(
-            now_ns,
-            self._ids.uuid(),
-            {
-                "activity_type": activity_type,
-                "date": new_york(now_ns).date().isoformat(),
-                "created_at": timestamp(now_ns),
-                "net_amount": number(net_amount),
-                "currency": "USD",
-                "status": "executed",
-                **details,
-            },
-        )
+        activity = _other(activity_type, now_ns, net_amount, details)
+        self._append(now_ns, self._ids.uuid(), activity)
+
+    def record_fee(self, now_ns: int, *, net_amount: Decimal, **details: object) -> None:
+        """A pair's fee. Its id knows the day alone."""
+        activity_id = f"{new_york(now_ns):%Y%m%d}000000000::{self._ids.uuid()}"
+        self._keep_as(activity_id, now_ns, _other("CFEE", now_ns, net_amount, details))
 
     def _append(self, now_ns: int, unique: str, activity: Activity) -> None:
         moment = new_york(now_ns).strftime("%Y%m%d%H%M%S")
         millisecond = now_ns // _MILLISECOND % 1_000
-        activity_id = f"{moment}{millisecond:03d}::{unique}"
+        self._keep_as(f"{moment}{millisecond:03d}::{unique}", now_ns, activity)
+
+    def _keep_as(self, activity_id: str, now_ns: int, activity: Activity) -> None:
         self._place_of[activity_id] = self.forgotten + len(self._entries)
         self._entries.append((now_ns, {"id": activity_id, **activity}))
         if len(self._entries) >= 2 * self._keep:
@@ -128,6 +124,20 @@ class ActivityLog:
             raise invalid("invalid page_token")
         place -= self.forgotten
         return _walk(entries, place, 1 if query.ascending else -1)
+
+
+def _other(
+    activity_type: str, now_ns: int, net_amount: Decimal, details: Mapping[str, object]
+) -> Activity:
+    return {
+        "activity_type": activity_type,
+        "date": new_york(now_ns).date().isoformat(),
+        "created_at": timestamp(now_ns),
+        "net_amount": number(net_amount),
+        "currency": "USD",
+        "status": "executed",
+        **details,
+    }
 
 
 def _walk(

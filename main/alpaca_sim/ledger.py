@@ -1,8 +1,9 @@
 """Cash and positions. Pure arithmetic: what the executions imply, exactly, and nothing else.
 
 Cash is the start plus deposits, minus what was paid, plus what was received, minus fees. A
-position's quantity is the signed sum of its executions. Both are exact. Only the cost basis divides
-(when part of a position closes) and only it rounds, far beyond any digit that is shown.
+position's quantity is the signed sum of its executions, minus the fees that were taken in coins.
+Both are exact. Only the cost basis divides (when part of a position closes) and only it rounds, far
+beyond any digit that is shown.
 """
 
 from __future__ import annotations
@@ -51,11 +52,21 @@ class Ledger:
     # ---- executions and corporate actions ------------------------------------------------
 
     def execute(
-        self, asset: Asset, side: Side, qty: Decimal, price: Decimal, fee: Decimal = ZERO
+        self,
+        asset: Asset,
+        side: Side,
+        qty: Decimal,
+        price: Decimal,
+        fee: Decimal = ZERO,
+        fee_coins: Decimal = ZERO,
     ) -> Position:
-        """Book one execution and give the position as it is then (it may be flat)."""
+        """Book one execution and give the position as it is then (it may be flat).
+
+        `fee` is taken from the cash, `fee_coins` from what was bought: they cost what it cost.
+        """
         signed = qty if side == "buy" else -qty
         paid = EXACT.multiply(signed, price)
+        signed = EXACT.subtract(signed, fee_coins)
         self.cash = EXACT.subtract(EXACT.subtract(self.cash, paid), fee)
         self.fees_paid = EXACT.add(self.fees_paid, fee)
         position = self._positions.setdefault(asset.symbol, Position(asset))

@@ -203,6 +203,7 @@ class RestingOrders:
             stops.push(order.stop_price, order)
         elif order.working_limit is not None:
             limits = self.buy_limits if order.side == "buy" else self.sell_limits
+            order.has_rested = order.limit_price is not None
             limits.push(order.working_limit, order)
         else:
             self.at_market[order.id] = order

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from . import order_groups
+from . import crypto_fees, order_groups
 from .margin import margin_of
 from .matching import (
     Quote,
@@ -17,7 +17,7 @@ from .matching import (
 from .order_states import WORKING
 from .order_wire import execution_to_wire
 from .orders import AUCTION_TIMES, Order
-from .wire_numbers import EXACT, ROUNDING, ZERO
+from .wire_numbers import EXACT, ZERO
 
 if TYPE_CHECKING:
     from .order_desk import OrderDesk
@@ -127,10 +127,10 @@ def _execute(
     desk: OrderDesk, order: Order, price: Decimal, qty: Decimal, now_ns: int, *, is_last: bool
 ) -> None:
     """Book one execution of the order and tell of it."""
-    fee = ROUNDING.multiply(ROUNDING.multiply(price, qty), desk.config.fee_rate)
+    fee = crypto_fees.fee_of(desk.config, order, price, qty)
     event = "fill" if is_last else "partial_fill"
     desk.check_move(order, event)
-    position = desk.ledger.execute(order.asset, order.side, qty, price, fee)
+    position = desk.ledger.execute(order.asset, order.side, qty, price, fee.cash, fee.coins)
     order.filled_qty = EXACT.add(order.filled_qty, qty)
     order.filled_cost = EXACT.add(order.filled_cost, EXACT.multiply(qty, price))
     if is_last:
@@ -141,6 +141,7 @@ def _execute(
     )
     desk.move(order, event, now_ns, told)
     desk.activities.record_fill(order, execution_id, price, qty, event, now_ns)
+    crypto_fees.post(desk, order, price, fee, now_ns)
     order_groups.after_execution(desk, order, now_ns)
 
 

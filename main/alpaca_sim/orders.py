@@ -68,6 +68,7 @@ class Order:
     is_closing: bool = False
     is_triggered: bool = False
     is_resting: bool = False
+    has_rested: bool = False  # as a limit order: it adds liquidity
     collar: Decimal | None = None
     reserve_price: Decimal = ZERO
     reserve_rate: Decimal = ZERO

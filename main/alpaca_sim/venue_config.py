@@ -32,8 +32,12 @@ class VenueConfig:
     shorting_enabled: bool = True
     # A short sale reserves the larger of its limit and this much over the ask.
     short_sale_cushion: Decimal = Decimal("0.03")
-    # Paper trading charges nothing. A rate here is taken from the cash of each execution.
+    # Stocks cost nothing on paper. A rate here is taken from the cash of each execution.
     fee_rate: Decimal = Decimal(0)
+    # Pairs of crypto do, of what is received: `crypto_fees.py`. The activity comes this much later.
+    crypto_maker_fee: Decimal = Decimal("0.0015")
+    crypto_taker_fee: Decimal = Decimal("0.0025")
+    crypto_fee_posted_after_ns: int = 3 * SECOND
 
     # The fill model of paper trading: only when marketable, never checked against the size.
     partial_fill_rate: float = 0.10

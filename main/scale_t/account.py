@@ -25,6 +25,9 @@ class AccountMode:
         kind = "PAPER" if settings.alpaca_paper else "LIVE"
         return cls(kind=kind, number=number, names=frozenset({number, str(account["id"])}))
 
+    def __str__(self) -> str:
+        return f"{self.kind} account {self.short}"
+
     @property
     def short(self) -> str:
         """Its last four characters."""

@@ -10,106 +10,33 @@ Quantities are positive on both sides: a short ladder holds what it sold and did
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from ..utils.orders import Chain, Order, OrderTracker
 from ..utils.redis.messages import OrderMessage
-from ..utils.waits import GrowingWait
-from .intents import STAGE_MOVES, IllegalMove, Stage
+from .fees import ListedFees
+from .intents import Stage
 from .order_ids import OrderKind, OrderName, order_prefix, parse_order_name
+from .own_orders import ZERO, OwnOrder, RungState
 
-ZERO: Final = Decimal(0)
-LOOK_UP_FIRST_S: Final = 0.5
-LOOK_UP_CAP_S: Final = 8.0
-CANCEL_AGAIN_FIRST_S: Final = 5.0
-CANCEL_AGAIN_CAP_S: Final = 60.0
-
-
-@dataclass
-class OwnOrder:
-    """One order that this ladder asked for, or found to be its own.
-
-    `ratio`: of the splits since it was sent. All quantities and prices here are today's; `value`,
-    in dollars, is not changed by a split.
-    """
-
-    client_order_id: str
-    name: OrderName
-    qty: Decimal
-    limit_price: Decimal | None
-    stage: Stage
-    ratio: Decimal = Decimal(1)
-    order_id: str | None = None
-    status: str = ""
-    filled: Decimal = ZERO
-    value: Decimal = ZERO
-    pending: Decimal = ZERO  # what may still fill
-    doubtful_since: float = 0.0
-    refusal: str | None = None  # what Alpaca said, while we look whether it exists anyway
-    cancel_asked: bool = False
-    end_noted: bool = False
-    look_up_wanted: bool = False
-    next_look_up: GrowingWait = field(
-        default_factory=lambda: GrowingWait(LOOK_UP_FIRST_S, LOOK_UP_CAP_S)
-    )
-    next_cancel: GrowingWait = field(
-        default_factory=lambda: GrowingWait(CANCEL_AGAIN_FIRST_S, CANCEL_AGAIN_CAP_S)
-    )
-
-    @property
-    def average(self) -> Decimal | None:
-        """The price at which it filled, or None."""
-        return self.value / self.filled if self.filled else None
-
-    def move(self, stage: Stage) -> None:
-        """Raises:
-        IllegalMove: this stage cannot follow; nothing was changed.
-        """
-        if stage not in STAGE_MOVES[self.stage]:
-            raise IllegalMove(self.client_order_id, self.stage, stage)
-        self.stage = stage
-
-
-@dataclass
-class RungState:
-    """What the orders of one rung add up to. `base`: owned without an order of ours, at a price."""
-
-    held: Decimal = ZERO
-    entered: Decimal = ZERO
-    base: Decimal = ZERO
-    base_price: Decimal = ZERO
-    entries: list[OwnOrder] = field(default_factory=list)
-    exits: list[OwnOrder] = field(default_factory=list)
-
-    def newest_entry(self) -> OwnOrder | None:
-        """The newest generation that filled."""
-        filled = (order for order in self.entries if order.filled > 0)
-        return max(filled, key=lambda order: order.name.generation, default=None)
-
-    def held_cost(self) -> Decimal:
-        """What the held quantity was entered at: the newest entries are what is still held."""
-        left, cost = self.held, ZERO
-        for order in sorted(self.entries, key=lambda order: -order.name.generation):
-            if order.average is not None:
-                part = min(left, order.filled)
-                cost, left = cost + part * order.average, left - part
-        return cost + left * self.base_price
+__all__ = ["ZERO", "Book", "OwnOrder", "RungState"]
 
 
 class Book:
     """All orders of one ladder. Not thread-safe: the ladder owns it."""
 
-    def __init__(self, client_id: str, ticker: str) -> None:
+    def __init__(self, client_id: str, ticker: str, fee_rate: Decimal = ZERO) -> None:
         self.prefix = order_prefix(client_id, ticker)
         self.tracker = OrderTracker()
+        self.fees = ListedFees(fee_rate)
         self.rungs: defaultdict[int, RungState] = defaultdict(RungState)
         self.ratios: dict[str, Decimal] = {}  # of orders from before a split, by client_order_id
-        self.flow = ZERO  # dollars of all exits minus those of all entries
+        self.flow = ZERO  # dollars of all exits, less their fees, minus those of all entries
         self._orders: dict[str, OwnOrder] = {}
         self._active: dict[str, OwnOrder] = {}
+        self._unlisted: set[str] = set()  # filled, but what that cost is not all known
         self._generations: defaultdict[tuple[OrderKind, int], int] = defaultdict(int)
 
     # -- what is known
@@ -199,6 +126,22 @@ class Book:
         """An order object by REST. Returns the own order that it is about, if it is one."""
         return self._settle_seen(self.tracker.absorb(order_data))
 
+    def see_fees(self, activities: Iterable[Mapping[str, Any]]) -> bool:
+        """The account's activities of the types FILL and CFEE: what a pair's executions cost.
+        Whether more is known now."""
+        changed = self.fees.take(activities)
+        for order_id in changed:
+            chain = self.tracker.chain(order_id)
+            first = None if chain is None else chain.orders[0].client_order_id
+            if (order := self._orders.get(first or "")) is not None:
+                self.settle(order)
+        return bool(changed)
+
+    def fees_awaited(self) -> frozenset[str]:
+        """Alpaca's ids of the own orders that filled, and whose fees are not all listed."""
+        ids = (self._ids_of(self._orders[name]) for name in self._unlisted)
+        return frozenset(each for some in ids for each in some)
+
     def set_base(self, component: int, qty: Decimal, price: Decimal) -> None:
         """Owned without an order of ours; negative: an own fill that somebody else undid."""
         rung = self.rungs[component]
@@ -210,15 +153,16 @@ class Book:
     def settle(self, order: OwnOrder) -> None:
         """Bring `filled`, `pending` and the rung's figures to what is known now."""
         filled, value, pending = self._truth(order)
+        fee = self._fee(order, filled, value)
         change, rung = filled - order.filled, self.rungs[order.name.component]
         if order.name.kind == "entry":
-            rung.held += change
+            rung.held += change - (fee - order.fee)
             rung.entered += change
             self.flow -= value - order.value
         else:
             rung.held -= change
-            self.flow += value - order.value
-        order.filled, order.value, order.pending = filled, value, pending
+            self.flow += value - order.value - (fee - order.fee)
+        order.filled, order.value, order.fee, order.pending = filled, value, fee, pending
         if pending > 0:
             self._active[order.client_order_id] = order
         else:
@@ -273,6 +217,28 @@ class Book:
         )
         self._enter(order)
         return order
+
+    def _fee(self, order: OwnOrder, filled: Decimal, value: Decimal) -> Decimal:
+        """What it cost, a pair's order: as listed, and the rest as assumed."""
+        if not self.fees.rate or not filled:
+            return ZERO
+        ids = self._ids_of(order)
+        if self.fees.of(ids) < filled:
+            self._unlisted.add(order.client_order_id)
+        else:
+            self._unlisted.discard(order.client_order_id)
+        if order.name.kind == "profit":
+            return self.fees.dollars(ids, filled, value)
+        parts = sum(len(each.executions) for each in self._chain_of(order))
+        return self.fees.coins(ids, filled, parts)
+
+    def _ids_of(self, order: OwnOrder) -> tuple[str, ...]:
+        return tuple(each.order_id for each in self._chain_of(order))
+
+    def _chain_of(self, order: OwnOrder) -> Sequence[Order]:
+        known = self.tracker.by_client_order_id(order.client_order_id)
+        chain = None if known is None else self.tracker.chain(known.order_id)
+        return () if chain is None else chain.orders
 
     def _truth(self, order: OwnOrder) -> tuple[Decimal, Decimal, Decimal]:
         """What was filled, for how much, and what may still fill."""

@@ -93,6 +93,7 @@ class ScaleTConfig:
         max_loss: str | None = None,
         flatten_on_loss: bool = False,
         re_anchor: int | None = None,
+        coin_fee: str = "0.25%",
         client_id: str = "scale-t",
         **running: Any,
     ) -> ScaleTConfig:
@@ -124,6 +125,7 @@ class ScaleTConfig:
             max_loss=_or_none(max_loss),
             flatten_on_loss=flatten_on_loss,
             re_anchor=re_anchor,
+            coin_fee=number(coin_fee.removesuffix("%")) / 100,
         )
         between = _hours(hours, faults)
         try:

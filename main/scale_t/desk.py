@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import structlog
 
@@ -48,6 +48,21 @@ class AskFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AskFees:
+    """What the executions of pairs cost, since a moment."""
+
+    since: str
+    page_token: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charges:
+    """Activities of the types FILL and CFEE."""
+
+    activities: list[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Listed:
     """Alpaca's open orders."""
 
@@ -62,8 +77,9 @@ class NoAnswer:
     refused: Refused | None = None
 
 
-Job: TypeAlias = Intent | ListOpen | AskClock | AskPrice | AskFacts
-Told: TypeAlias = Answer | Listed | Clock | LatestTrade | Facts | NoAnswer
+Question: TypeAlias = ListOpen | AskClock | AskPrice | AskFacts | AskFees
+Job: TypeAlias = Intent | Question
+Told: TypeAlias = Answer | Listed | Clock | LatestTrade | Facts | Charges | NoAnswer
 OnAnswer: TypeAlias = Callable[[Job, Told], object]
 
 
@@ -125,11 +141,11 @@ class OrderDesk:
             return self._venue.place(job)
         if isinstance(job, Cancel):
             return self._venue.cancel(job.order_id)
-        if isinstance(job, ListOpen | AskClock | AskPrice | AskFacts):
+        if isinstance(job, Question):
             return self._ask(job)
         return self._venue.look_up(job.client_order_id)
 
-    def _ask(self, job: ListOpen | AskClock | AskPrice | AskFacts) -> Told:
+    def _ask(self, job: Question) -> Told:
         venue, ticker = self._venue, self._ticker
         if self._only_orders.is_set():
             return NoAnswer(reason="it is stopping")
@@ -143,6 +159,8 @@ class OrderDesk:
                     return venue.latest_trade(ticker) or NoAnswer(reason="it never traded")
                 case AskFacts(since=since):
                     return venue.facts(ticker, since, given_up=self._only_orders.is_set)
+                case AskFees(since=after, page_token=token):
+                    return Charges(activities=venue.charges(after, token))
         except VenueFailed as error:
             log.warning("scale_t.question_unanswered", question=type(job).__name__, why=str(error))
             fault = error.fault

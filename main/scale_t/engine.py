@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import structlog
 
-from ..utils.answers import Accepted, Found, Refused
 from ..utils.redis.broker_watch import BrokerView
 from ..utils.redis.errors import RegistrationRejected
 from ..utils.redis.messages import (
@@ -29,32 +28,26 @@ from ..utils.redis.messages import (
     now_rfc3339,
 )
 from ..utils.waits import RequestBudget
+from .asking import Asking
 from .control import ControlRequest
-from .desk import AskClock, AskFacts, AskPrice, Job, Listed, ListOpen, NoAnswer, OrderDesk, Told
-from .intents import Cancel, LookUp, Place
+from .desk import Job, ListOpen, OrderDesk, Told
 from .ladder import Gate, Ladder
 from .modes import Mode
 from .obey import Obey
 from .prices import NewestPrice
 from .readiness import Readiness
+from .replies import Replies
 from .saved import StateFile
 from .session import Session
-from .session_check import Clock, Facts, LatestTrade
-from .venue import FACTS_REQUESTS, Venue
+from .state import plain
+from .venue import Venue
 
 log: Final = structlog.get_logger("tickerbus.scale_t")
 
 TICK_S: Final = 0.1
 INBOX: Final = 10_000
-REFRESH_S: Final = 60.0  # how often the open orders are compared, beside the bus
-REFRESH_UNREADY_S: Final = 5.0
-CLOCK_S: Final = 30.0
 FIRST_HEARTBEAT_S: Final = 2.0
 SAVE_S: Final = 60.0
-CHECK_AGAIN_S: Final = 5.0
-ASK_PRICE_S: Final = 5.0  # while none is known at all
-SHORT_CHECK_S: Final = 1.0
-SHORT_CHECKS: Final = 2  # so often it is looked at again before a shortfall is believed
 NEVER_GRANTED: Final = frozenset(
     {"invalid_ticker", "unknown_ticker", "unsupported_asset_class", "insufficient_subscription"}
 )
@@ -72,6 +65,7 @@ class EngineParts:
     budget: RequestBudget
     broker: Callable[[], BrokerView]
     max_price_age_s: float = 60.0
+    account: str = ""  # PAPER or LIVE, and the account's last four characters
 
 
 class Engine:
@@ -82,6 +76,7 @@ class Engine:
         self.ladder, self.session = parts.ladder, parts.session
         self.counters: Counter[str] = Counter()
         self.failure: str | None = None
+        self.superseded: str | None = None  # another process trades the ticker in this name now
         self.prices = NewestPrice(parts.max_price_age_s)
         self.obstacle: str | None = ""  # why no new entry is sent
         self.asked_updates: dict[str, ControlRequest] = {}
@@ -90,17 +85,18 @@ class Engine:
         self._obey = Obey(self)
         # Plain attributes, set whole: a signal handler must take no lock.
         self._stop_asked = self._closed = False
-        self._refresh_at = self._clock_at = self._save_at = 0.0
-        self._asked_price_at = float("-inf")
-        self._checking = self._heard_open = False
-        self._started_at = self._check_at = 0.0
-        self._short_checks = 0
+        self._started_at = self._save_at = 0.0
+        self.asking, self._replies = Asking(self), Replies(self)
 
     # -- any thread
 
     def stop(self) -> None:
         """Let `run` return. Safe in a signal handler."""
         self._stop_asked = True
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stop_asked
 
     def on_message(self, message: object) -> None:
         """What came on the ticker's channel."""
@@ -112,6 +108,11 @@ class Engine:
 
     def on_rejected(self, rejection: RegistrationRejected) -> None:
         self._put(rejection)
+
+    def supersede(self, holder: str) -> None:
+        """Another process took the lease over: what works is its own by now, so end at once."""
+        self.superseded = f"another scale-t took it over ({holder})"
+        self._stop_asked = True
 
     def on_request(self, request: ControlRequest) -> None:
         self._put(request)
@@ -139,7 +140,8 @@ class Engine:
         """Trade until `stop`, until it is flat, or until there is a `failure`."""
         self._desk.start()
         self._started_at = time.monotonic()
-        self._refresh_at = self._save_at = self._started_at + REFRESH_S
+        self._save_at = self._started_at + SAVE_S
+        self.asking.begin(self._started_at)
         while not self._stop_asked and self.failure is None and not self._is_over():
             self._take_in(TICK_S)
             self._act(time.monotonic())
@@ -177,7 +179,7 @@ class Engine:
 
     def update(self, now: float, asked_by: str | None = None) -> None:
         """Compare the open orders with Alpaca's list, soon."""
-        self._submit(ListOpen(expected=self.ladder.working_ids(), asked_by=asked_by), now)
+        self.submit(ListOpen(expected=self.ladder.working_ids(), asked_by=asked_by), now)
 
     def _settled(self, cancel_entries: bool) -> bool:
         works = cancel_entries and self.ladder.book.active("entry")
@@ -200,7 +202,7 @@ class Engine:
                 self._see_order(event, now)
             case GapMessage():
                 log.warning("scale_t.gap", cause=event.cause, backfilled=event.backfilled)
-                self._refresh_at = now
+                self.asking.refresh_soon(now)
             case StatusMessage():
                 self.parts.readiness.see_trading_status(event)
             case RegistrationRejected():
@@ -208,9 +210,7 @@ class Engine:
             case ControlRequest():
                 self._obey.see(event, now)
             case (job, answer):
-                if isinstance(answer, NoAnswer):
-                    self._see_question_refused(answer.refused, now)
-                self._see_answer(job, answer, now)
+                self._replies.see(job, answer, now)
 
     def _see_order(self, message: OrderMessage, now: float) -> None:
         order = self.ladder.see_order(message, now)
@@ -219,8 +219,8 @@ class Engine:
                 "scale_t.order_event",
                 order=order.client_order_id,
                 order_event=message.event,
-                filled=str(order.filled),
-                position=str(self.ladder.position),
+                filled=plain(order.filled),
+                position=plain(self.ladder.position),
             )
 
     def _see_rejected(self, rejection: RegistrationRejected) -> None:
@@ -229,81 +229,11 @@ class Engine:
         if idle and rejection.reason in NEVER_GRANTED:
             self.failure = str(rejection)
 
-    def _see_answer(self, job: Job, answer: Told, now: float) -> None:
-        match job, answer:
-            case _, Found(order_data=order_data):
-                self.ladder.see_order_data(order_data, now)
-                if isinstance(job, LookUp):
-                    told = {key: order_data.get(key) for key in ("status", "filled_qty")}
-                    log.info("scale_t.looked_up", order=job.client_order_id, **told)
-            case Place(), Refused():
-                self._see_place_refused(job, answer, now)
-            case Place(), _:
-                log.warning("scale_t.order_unresolved", order=job.client_order_id, answer=answer)
-                self.ladder.see_unresolved(job.client_order_id, now)
-            case LookUp(), Refused(status=404):
-                self.ladder.see_absent(job.client_order_id, now)
-            case ((Cancel() | LookUp()), Refused(status=429)):
-                self.ladder.holds.pause(now, answer.retry_after_s)
-            case Cancel(), _:
-                # Refused: it has ended already. While stopping nobody may be there to tell its end.
-                if self._stop_asked or not isinstance(answer, Accepted):
-                    self.ladder.look_up(job.client_order_id)
-            case ListOpen(), _:
-                self._see_listed(job, answer, now)
-            case AskClock(), Clock():
-                self.session.see_clock(answer)
-            case AskFacts(), _:
-                self._see_facts(answer, now)
-            case AskPrice(), LatestTrade():
-                self.prices.replace(answer)
-
-    def _see_question_refused(self, refused: Refused | None, now: float) -> None:
-        """A 429 holds whatever comes next, whoever heard it."""
-        if refused is not None and refused.status == 429:
-            self.ladder.holds.pause(now, refused.retry_after_s)
-
-    def _see_place_refused(self, place: Place, refused: Refused, now: float) -> None:
-        mode = self.ladder.mode
-        wait_s = self.ladder.see_refused(place.client_order_id, refused, now)
-        self.counters["refused"] += 1
-        log.warning(
-            "scale_t.order_refused",
-            order=place.client_order_id,
-            reason=refused.reason,
-            wait_s=wait_s,
-        )
-        if self.ladder.mode is not mode:
-            log.error("scale_t.mode", mode=self.ladder.mode.name, reason=self.ladder.reason)
-        if refused.status == 403 and place.kind == "profit":
-            self.session.doubt()  # the account may have less than it owns
-
-    def _see_listed(self, job: ListOpen, answer: Told, now: float) -> None:
-        if isinstance(answer, Listed):
-            self.ladder.see_open_orders(answer.orders, job.expected, now)
-        asked = self.asked_updates.pop(job.asked_by or "", None)
+    def tell_updated(self, asked_by: str | None, answer: Told) -> None:
+        """Alpaca listed the open orders, or did not: whoever asked by hand is told."""
+        asked = self.asked_updates.pop(asked_by or "", None)
         if asked is not None:
             self._obey.tell_updated(asked, answer)
-
-    def _see_facts(self, answer: Told, now: float) -> None:
-        self._checking = False
-        if not isinstance(answer, Facts):
-            self._check_at = now + CHECK_AGAIN_S
-            return
-        sure = self._short_checks >= SHORT_CHECKS
-        verdict = self.session.judge(self.ladder, answer, sure=sure)
-        self._short_checks = self._short_checks + 1 if verdict.short_of and not sure else 0
-        if self._short_checks:
-            # Less than it owns: somebody else's trade, or an own fill that was not told yet.
-            self._check_at = now + SHORT_CHECK_S
-            self.update(now)
-        elif not verdict.problems:
-            log.info("scale_t.session", session=answer.session, account_qty=str(answer.account_qty))
-            if self.ladder.rungs and self.ladder.last_price is None and answer.latest_price:
-                self.ladder.see_price(answer.latest_price)  # until the bus brings one
-            self.save(answer.account_qty)
-        elif self.ladder.mode in (Mode.TRADING, Mode.PAUSED):
-            self.hold("; ".join(verdict.problems))
 
     def hold(self, reason: str) -> None:
         """Send nothing more until a person says `resume --confirm`."""
@@ -318,20 +248,17 @@ class Engine:
     # -- what follows
 
     def _act(self, now: float) -> None:
-        self._follow_session(now)  # first: a price means nothing before the session's check
-        self._follow_price(now)
+        self.asking.follow_session(now)
+        self._take_price()
         self._judge_readiness(now)
-        room = self._room(now)
-        if room > 0 and now >= self._refresh_at and self.ladder.working_ids():
-            self._refresh_at = now + (REFRESH_S if self.obstacle is None else REFRESH_UNREADY_S)
-            self.update(now)
+        self.asking.ask(now)
         if now >= self._save_at:
             self._save_at = now + SAVE_S
             self.save()
         if self.ladder.holds.account.over(now):
-            self._send_all(now, self._desk.room, self._room(now))
+            self._send_all(now, self._desk.room, self.room(now))
 
-    def _follow_price(self, now: float) -> None:
+    def _take_price(self) -> None:
         price = self.prices.take()
         started, ended = bool(self.ladder.rungs), self.ladder.loss_reached
         if price is not None and (started or not self.prices.is_stale(time.time())):
@@ -341,29 +268,7 @@ class Engine:
         self.ladder.judge_loss()  # also of a price from before the session's check had passed
         if self.ladder.loss_reached and not ended:
             log.error("scale_t.loss_limit", reason=self.ladder.reason)
-        unknown = self.ladder.last_price is None
-        asks = self.session.is_open and (unknown or self.prices.is_stale(time.time()))
-        wait_s = ASK_PRICE_S if unknown else self.parts.max_price_age_s
-        if asks and now >= self._asked_price_at + wait_s and self._room(now) > 0:
-            self._asked_price_at = now
-            self._submit(AskPrice(), now)
-
-    def _follow_session(self, now: float) -> None:
-        market = getattr(self.parts.broker().status, "market", None)
-        heard_open = bool(getattr(market, "is_open", self._heard_open))
-        if heard_open != self._heard_open:
-            self._heard_open, self._clock_at = heard_open, now
-        may_ask = self._desk.room > 0 and self.ladder.holds.account.over(now)  # no 429
-        if now >= self._clock_at and may_ask:
-            self._clock_at = now + CLOCK_S
-            self._submit(AskClock(), now)
-        due = now >= self._check_at and may_ask and self._desk.room > 0
-        if self.session.wants_check and not self._checking and due:
-            self._checking = True
-            saved = self.session.saved
-            since = None if saved is None else saved.saved_at
-            self._submit(AskFacts(since=since), now, requests=FACTS_REQUESTS)
-        self.ladder.market_open = self.session.is_open
+            self.save()  # killed in the middle of a flatten, it goes on with that
 
     def _judge_readiness(self, now: float) -> None:
         broker = self.parts.broker()
@@ -381,7 +286,11 @@ class Engine:
         gate = Gate.OPEN if obstacle is None else Gate.NO_NEW
         self.ladder.entry_gate = gate if in_hours else Gate.TAKE_BACK
 
-    def _room(self, now: float) -> int:
+    def may_ask(self, now: float) -> bool:
+        """Whether a question that cannot wait for the budget may be asked: not after a 429."""
+        return self._desk.room > 0 and self.ladder.holds.account.over(now)
+
+    def room(self, now: float) -> int:
         """For entries and questions: the budget's. Cancels and exits always work."""
         if not self.ladder.holds.account.over(now):
             return 0  # Alpaca said 429
@@ -390,9 +299,9 @@ class Engine:
     def _send_all(self, now: float, room: int, entry_room: int | None = None) -> None:
         for intent in self.ladder.decide(now, room, entry_room):
             log.info("scale_t.request", kind=type(intent).__name__, order=intent.client_order_id)
-            self._submit(intent, now)
+            self.submit(intent, now)
 
-    def _submit(self, job: Job, now: float, requests: int = 1) -> None:
+    def submit(self, job: Job, now: float, requests: int = 1) -> None:
         for _ in range(requests):
             self.parts.budget.spend(now)
         self.counters["requests"] += requests

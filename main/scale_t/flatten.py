@@ -1,23 +1,68 @@
 """Close what a ladder owns, by REST alone: for when no scale_t of that name is running.
 
-The same core decides as in a running one: first its own orders are cancelled, and seen to have
-ended; then what it owns, and nothing else of the account, is closed at the market.
+That it was told to is saved first: a scale_t that starts before it was done goes on with that,
+instead of trading. The same core decides as in a running one: first its own orders are cancelled,
+and seen to have ended; then what it owns, and nothing else of the account, is closed at the market.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
+from ..settings import Settings
 from ..utils.answers import Accepted, Found, Lost, Refused
+from ..utils.redis.messages import now_rfc3339
+from .account import AccountMode
+from .alone import StateLock
 from .intents import Cancel, Intent, LookUp, Place
 from .ladder import Ladder
 from .modes import Mode
+from .rebuilt import rebuilt_ladder
+from .saved import StateFile
+from .session import Session
 from .venue import Venue
 
 STEP_S: Final = 0.2
 ROOM: Final = 10
+
+
+def flatten_alone(
+    settings: Settings,
+    venue: Venue,
+    client_id: str,
+    ticker: str,
+    state_dir: Path | None,
+    say: Callable[[str], object],
+    timeout_s: float,
+) -> bool:
+    """False if it is not flat in time.
+
+    Raises:
+        AlreadyRuns: a scale_t of that name runs on this machine, and was not reached.
+        VenueFailed, NotUnderstood, TooManyOrders, StateFileBroken: see `rebuilt_ladder`.
+    """
+    mode = AccountMode.of(settings, venue.account())
+    file = StateFile(state_dir, mode.number, client_id, ticker)
+    lock = StateLock(file.path, client_id, ticker)
+    file.check()
+    lock.take()
+    try:
+        saved = file.read()
+        ladder = rebuilt_ladder(venue, client_id, ticker, saved)
+        known = saved or Session(None).snapshot(ladder, now_rfc3339(), None)
+        file.write(replace(known, flattening=not ladder.is_flat))
+        is_flat = flatten_by_rest(ladder, venue, say, timeout_s)
+        file.write(replace(known, flattening=not is_flat))
+        if ladder.dust:
+            say(f"{ladder.dust:f} {ticker} are too little for an order: they stay")
+        return is_flat
+    finally:
+        lock.release()
 
 
 def flatten_by_rest(

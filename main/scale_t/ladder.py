@@ -42,7 +42,7 @@ class Ladder(OrderFates):
     """The state of one ladder. Not thread-safe: one thread feeds it and asks it."""
 
     def __init__(self, terms: LadderTerms) -> None:
-        super().__init__(Book(terms.client_id, terms.ticker))
+        super().__init__(Book(terms.client_id, terms.ticker, terms.fee_rate))
         self.terms = terms
         self.rungs: tuple[Rung, ...] = ()
         self.start_price: Decimal | None = None
@@ -119,7 +119,25 @@ class Ladder(OrderFates):
     @property
     def is_flat(self) -> bool:
         """Nothing is owned, and nothing works or may work."""
-        return not self.book.active() and all(each.held <= 0 for each in self.book.rungs.values())
+        return not self.book.active() and self.owns_nothing
+
+    @property
+    def owns_nothing(self) -> bool:
+        """Nothing that an order could sell."""
+        return all(
+            self.terms.is_dust(rung.held, self.last_price or rung.entered_at)
+            for rung in self.book.rungs.values()
+        )
+
+    @property
+    def dust(self) -> Decimal:
+        """What is owned on the rungs of a pair and too little for an order: it is carried."""
+        small = (
+            rung.held
+            for rung in self.book.rungs.values()
+            if rung.held > 0 and self.terms.is_dust(rung.held, self.last_price or rung.entered_at)
+        )
+        return sum(small, ZERO)
 
     def profit(self) -> Profit:
         return profit_of(self.book, self.terms.side, self.last_price)
@@ -201,8 +219,9 @@ class Ladder(OrderFates):
             return
         offered = self.book.offered()
         for component, rung in list(self.book.rungs.items()):
-            if rung.held > offered[component]:
-                yield Wanted(component, rung.held - offered[component], None)
+            missing = self.terms.orderable(rung.held - offered[component])
+            if missing > 0 and not self.terms.is_dust(missing, self.last_price or rung.entered_at):
+                yield Wanted(component, missing, None)
 
     def _look_ups(self, now: float) -> Iterator[LookUp]:
         for order in self.book.doubtful():
@@ -258,7 +277,7 @@ class Ladder(OrderFates):
     def _anchor_is_lost(self) -> bool:
         """The price ran away from a ladder that owns nothing."""
         times, price = self.terms.re_anchor, self.last_price
-        if times is None or price is None or not self.rungs or self.position != 0:
+        if times is None or price is None or not self.rungs or not self.owns_nothing:
             return False
         first = self.rungs[0].entry_price
         increment = self.terms.increment

@@ -73,6 +73,7 @@ class Obey:
                 # What holds it is known: the shares after a split, no more than the account has.
                 engine.session.confirm(ladder, now_rfc3339(), adopt=True, ratio=None)
                 ladder.become(Mode.FLATTENING, "by hand")
+                engine.save()  # killed in the middle, it goes on with that
                 return f"flattening: own orders first, then {plain(ladder.position)} at the market"
             case "update":
                 engine.asked_updates[request.request_id] = request
@@ -116,6 +117,7 @@ class Obey:
         age_s = engine.prices.age_s(now)
         return {
             **state_of(engine.ladder),
+            "account": engine.parts.account,
             "entries_held": engine.obstacle,
             "price_age_s": None if age_s is None else round(age_s, 1),
             "price_is_stale": engine.prices.is_stale(now),

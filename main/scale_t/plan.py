@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from .fees import cents_of, coins_of
 from .rungs import PriceGrid, build_rungs, profit_price
 from .state import plain
 from .terms import LadderTerms, Side
@@ -12,7 +13,8 @@ from .terms import LadderTerms, Side
 
 @dataclass(frozen=True, kw_only=True)
 class PlanLine:
-    """One rung. `exits`: quantity and price of its profit orders; `cost`: of all rungs so far."""
+    """One rung. `exits`: quantity and price of its profit orders; `cost`: of all rungs so far;
+    `profit`: of a round, after the fees of a pair."""
 
     component: int
     size: str
@@ -33,11 +35,12 @@ def lines_of(terms: LadderTerms, start_price: Decimal) -> list[PlanLine]:
         exits: list[tuple[Decimal, Decimal]] = []
         if terms.profit_offset is not None:
             exits = [
-                (part.size, profit_price(terms, rung.entry_price, part)) for part in rung.slices
+                (_received(terms, part.size), profit_price(terms, rung.entry_price, part))
+                for part in rung.slices
             ]
-        made = sum(
-            (terms.side.sign * qty * (price - rung.entry_price) for qty, price in exits), Decimal(0)
-        )
+        made = sum((terms.side.sign * qty * price for qty, price in exits), Decimal(0))
+        made -= sum((cents_of(qty * price, terms.fee_rate) for qty, price in exits), Decimal(0))
+        made -= terms.side.sign * rung.size * rung.entry_price if exits else 0
         lines.append(
             PlanLine(
                 component=rung.component,
@@ -45,8 +48,13 @@ def lines_of(terms: LadderTerms, start_price: Decimal) -> list[PlanLine]:
                 entry=f"{rung.entry_price:f}",
                 cost=f"{cost:,.2f}",
                 exits=tuple((str(plain(qty)), f"{price:f}") for qty, price in exits),
-                profit=f"{made:.2f}",
+                profit=f"{made + 0:.2f}" if round(made, 2) else "0.00",
                 profit_cents=made,
             )
         )
     return lines
+
+
+def _received(terms: LadderTerms, size: Decimal) -> Decimal:
+    """What an entry of this size leaves to be sold."""
+    return terms.orderable(size - coins_of(size, terms.fee_rate)) if terms.fee_rate else size

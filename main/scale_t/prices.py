@@ -18,6 +18,7 @@ class NewestPrice:
         self._lock = threading.Lock()
         self._moment_ns = 0
         self._untaken: Decimal | None = None
+        self._newest: Decimal | None = None
         self.by_hand = False
 
     def see(self, message: PriceMessage) -> None:
@@ -33,12 +34,17 @@ class NewestPrice:
         """By hand."""
         with self._lock:
             self._untaken, self._moment_ns, self.by_hand = price, time.time_ns(), True
+            self._newest = price
 
     def take(self) -> Decimal | None:
         """The newest price, if there is one that was not taken yet."""
         with self._lock:
             price, self._untaken = self._untaken, None
             return price
+
+    def newest(self, now: float) -> Decimal | None:
+        """The newest price, taken or not, unless it is stale."""
+        return None if self.is_stale(now) else self._newest
 
     def age_s(self, now: float) -> float | None:
         """Seconds since it traded; `now` is the time of day, in Unix seconds."""
@@ -54,3 +60,4 @@ class NewestPrice:
         with self._lock:
             if moment_ns >= self._moment_ns:
                 self._untaken, self._moment_ns, self.by_hand = price, moment_ns, False
+                self._newest = price

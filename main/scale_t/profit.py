@@ -1,6 +1,7 @@
 """Pure: profit and loss of one ladder, to the cent, from its own orders alone.
 
-Fees are not in it: Alpaca charges none on paper, and tells them elsewhere on live accounts.
+A pair's fees are in it: as Alpaca listed them, until then as `fees.py` assumes. What live accounts
+pay for stocks (a regulator's cents on sales) is not: Alpaca charges it by the day.
 """
 
 from __future__ import annotations

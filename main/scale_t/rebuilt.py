@@ -4,39 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-from ..settings import Settings
-from .account import AccountMode
 from .ladder import Ladder
 from .order_ids import order_prefix
-from .saved import StateFile
+from .saved import Saved
 from .start_state import NotUnderstood, remember
+from .starting import all_charges, with_steps
 from .terms import Distance, LadderTerms, Side
 from .venue import Venue
 
 __all__ = ["NotUnderstood", "rebuilt_ladder"]
 
 
-def rebuilt_ladder(
-    settings: Settings, venue: Venue, client_id: str, ticker: str, state_dir: Path | None = None
-) -> Ladder:
+def rebuilt_ladder(venue: Venue, client_id: str, ticker: str, saved: Saved | None) -> Ladder:
     """What it owns and what works, of its orders alone: enough to flatten it.
 
     Raises:
         VenueFailed: no answer.
         NotUnderstood: its orders say that it left more than it entered.
     """
-    mode = AccountMode.of(settings, venue.account())
-    saved = StateFile(state_dir, mode.number, client_id, ticker).read()
     orders = venue.all_orders(ticker)
     ladder = Ladder(_terms(client_id, ticker, orders))
+    if ladder.terms.is_crypto:
+        ladder = Ladder(with_steps(ladder.terms, venue.asset(ticker)))
+        ladder.book.see_fees(all_charges(venue, ladder.book.prefix, orders))
     remember(ladder, orders, saved)
     for order_data in orders:
         ladder.see_order_data(order_data, now=0.0)
     ladder.place_existing()
-    wrong = [number for number, rung in ladder.book.rungs.items() if rung.held < 0]
+    fee_rate = ladder.terms.fee_rate  # what is not listed is assumed higher than it may have been
+    wrong = [
+        number
+        for number, rung in ladder.book.rungs.items()
+        if rung.held + rung.entered * fee_rate < 0
+    ]
     if wrong:
         raise NotUnderstood([f"rung {number} left more than it entered" for number in wrong])
     account_qty = max(Decimal(0), ladder.terms.side.sign * venue.position(ticker))

@@ -119,7 +119,8 @@ def profit_price(
 ) -> Decimal:
     """What the slice is offered at, when its entry stood (or filled) at `basis`.
 
-    Never at a loss: at least one price step better than the basis.
+    Never at a loss: at least one price step better than the basis, and of a pair so much better
+    that the fees of both ways are paid.
     """
     assert terms.profit_offset is not None
     grid, sign = PriceGrid(fixed=terms.price_step), terms.side.sign
@@ -129,6 +130,8 @@ def profit_price(
     asked = basis + sign * (offset - part.nearer)
     if terms.side is Side.LONG:
         least = grid.floor(basis) + grid.step(basis)
+        if terms.fee_rate:
+            least = max(least, grid.ceil(basis / (1 - terms.fee_rate) ** 2))
         return max(grid.ceil(asked), least)
     most = grid.ceil(basis)
     return max(min(grid.floor(asked), most - grid.step(most)), grid.step(Decimal(0)))

@@ -40,6 +40,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     last_price: Decimal | None = None
     adopted: dict[str, Decimal] = {}
     splits: tuple[Split, ...] = ()
+    flattening: bool = False  # it was told to close all it owns, and was not done
 
 
 class StateFileBroken(Exception):
@@ -52,7 +53,6 @@ class StateFile:
     def __init__(self, folder: Path | None, account: str, client_id: str, ticker: str) -> None:
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{account}-{client_id}-{ticker}")
         self.path = (folder or default_folder()) / f"{name}.json"
-        self._last: Saved | None = None
 
     def read(self) -> Saved | None:
         """Raises:
@@ -70,7 +70,7 @@ class StateFile:
 
     def write(self, saved: Saved) -> None:
         """Whole or not at all; a disk that does not take it is logged, and trading goes on."""
-        new = self.path.with_suffix(".new")
+        new = self._own_file()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with new.open("wb") as file:
@@ -87,13 +87,16 @@ class StateFile:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            probe = self.path.with_suffix(".new")
+            probe = self._own_file()
             probe.touch()
             probe.unlink()
         except OSError as error:
             raise StateFileBroken(
                 f"{self.path.parent} cannot be written ({error}): give another with --state-dir"
             ) from error
+
+    def _own_file(self) -> Path:
+        return self.path.with_suffix(f".{os.getpid()}.new")
 
 
 def default_folder() -> Path:

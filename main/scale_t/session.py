@@ -10,6 +10,7 @@ import msgspec
 
 from .config import Hours
 from .ladder import Ladder
+from .modes import Mode
 from .saved import Saved, Split
 from .session_check import Clock, Facts, Verdict, compare
 
@@ -81,6 +82,8 @@ class Session:
         ratio = ratio if ratio is not None else verdict.ratio
         owned = ladder.position * (ratio or 1)
         short_of = owned - ladder.terms.side.sign * verdict.facts.account_qty
+        if ladder.terms.is_crypto and not verdict.short_of:
+            short_of = Decimal(0)  # fees that are not listed yet
         if short_of > 0 and not adopt:
             return (
                 f"it owns {owned:f}, but the account holds {verdict.facts.account_qty:f}: "
@@ -129,6 +132,7 @@ class Session:
             last_price=self._price_to_keep(ladder),
             adopted={str(rung): qty for rung, qty in ladder.adopted.items()},
             splits=before.splits if before is not None else (),
+            flattening=ladder.mode is Mode.FLATTENING and not ladder.is_flat,
         )
         return self.saved
 

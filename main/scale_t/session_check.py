@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from .fees import HIGHEST_RATE
 from .saved import Saved
 from .terms import LadderTerms, Side
 
@@ -83,6 +84,8 @@ def compare(
     problems += _jumps(before if own_qty or saved else None, now)
     held = terms.side.sign * now.account_qty
     short_of = max(Decimal(0), own_qty - held)
+    if short_of <= own_qty * HIGHEST_RATE and terms.is_crypto:
+        short_of = Decimal(0)  # a fee that is not listed yet, and more than was assumed
     if held < 0 and not own_qty:
         other = "short" if terms.side is Side.LONG else "long"
         problems.append(
@@ -120,6 +123,8 @@ def _jumps(before: Decimal | None, now: Facts) -> list[str]:
 def _ratio(terms: LadderTerms, own_qty: Decimal, saved: Saved | None, now: Facts) -> Decimal | None:
     """Of a split: told by Alpaca's activities, or plain from the account's quantity."""
     before = now.account_qty - now.split_change
+    if terms.is_crypto:
+        return None  # coins do not split
     if now.split_change and before:
         return _rounded(now.account_qty / before)
     if saved is None or not saved.own_qty or now.corporate:

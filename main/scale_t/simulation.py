@@ -95,7 +95,8 @@ def simulate(config: ScaleTConfig, ticks: Sequence[Tick]) -> SimulationResult:
 def _step(run: _Run, session: Session, tick: Tick) -> None:
     ladder, now = run.ladder, tick.at_ns / 1e9
     moment = datetime.fromtimestamp(now, UTC)
-    day = moment.astimezone(NEW_YORK).date().isoformat()
+    zone = UTC if ladder.terms.is_crypto else NEW_YORK
+    day = moment.astimezone(zone).date().isoformat()
     if day != run.day:
         _begin_session(run, day, tick.at_ns)
     gate = Gate.OPEN if session.in_hours(moment) else Gate.TAKE_BACK

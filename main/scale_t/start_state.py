@@ -110,7 +110,9 @@ def _unreadable(book: Book, orders: Sequence[Mapping[str, Any]]) -> Iterator[str
 def _impossible(ladder: Ladder) -> Iterator[str]:
     existing = ladder.terms.existing_position
     for component, rung in sorted(ladder.book.rungs.items()):
-        if rung.held < 0 and not existing and not ladder.adopted:
+        # A pair's fee that is not listed is assumed higher than it may have been.
+        assumed = rung.entered * ladder.terms.fee_rate
+        if rung.held + assumed < 0 and not existing and not ladder.adopted:
             yield f"rung {component} left {-rung.held} more than it entered"
 
 
@@ -122,7 +124,7 @@ def _starting_price(
     held = [
         (component, book.basis(component, from_fill=False))
         for component, rung in sorted(book.rungs.items())
-        if rung.held > 0
+        if not ladder.terms.is_dust(rung.held, rung.entered_at)
     ]
     # A ladder that moves is where its orders are, not where it once began.
     fixed = given if ladder.terms.re_anchor is None else None

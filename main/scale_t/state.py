@@ -16,6 +16,7 @@ def state_of(ladder: Ladder) -> dict[str, Any]:
         "reason": ladder.reason,
         "side": terms.side.value,
         "position": plain(ladder.position),
+        "dust": plain(ladder.dust),
         "max_position": plain(terms.max_position * ladder.ratio),
         "start_price": None if ladder.start_price is None else f"{ladder.start_price:f}",
         "last_price": plain(ladder.last_price),

@@ -7,6 +7,8 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Literal, TypeAlias
 
+from .fees import HIGHEST_RATE
+
 TimeInForce: TypeAlias = Literal["day", "gtc"]
 _HUNDRED = Decimal(100)
 
@@ -52,7 +54,9 @@ class LadderTerms:
     `profit_offset` None: no profit orders. `existing_position` is owned at the start already, as
     the front of the ladder; `filled_initial` is how much of the initial component an earlier run
     had bought. `re_anchor`: how many increments the price must have run away from a ladder that
-    owns nothing, before it starts anew there; None: never. `price_step` None: a stock's.
+    owns nothing, before it starts anew there; None: never. `price_step` None: a stock's;
+    `qty_step`, `least_qty`: of an order for a pair, None and 0 for any. `coin_fee`: of a pair's
+    execution, as a part of 1, as long as Alpaca has not listed it; 0.0025 is the dearest there is.
     """
 
     client_id: str
@@ -76,6 +80,9 @@ class LadderTerms:
     flatten_on_loss: bool = False
     re_anchor: int | None = None
     price_step: Decimal | None = None
+    qty_step: Decimal | None = None
+    least_qty: Decimal = Decimal(0)
+    coin_fee: Decimal = HIGHEST_RATE
 
     @property
     def is_crypto(self) -> bool:
@@ -85,6 +92,24 @@ class LadderTerms:
     def time_in_force(self) -> TimeInForce:
         """Stocks `day`: Alpaca may reprice GTC orders at corporate actions. Crypto has no day."""
         return "gtc" if self.is_crypto else "day"
+
+    @property
+    def fee_rate(self) -> Decimal:
+        """What is assumed of each execution. Stocks cost nothing."""
+        return self.coin_fee if self.is_crypto else Decimal(0)
+
+    def orderable(self, qty: Decimal) -> Decimal:
+        """What of this quantity an order can be for; 0 where it is less than any order."""
+        if self.qty_step:
+            qty -= qty % self.qty_step
+        return qty if qty >= self.least_qty else Decimal(0)
+
+    def is_dust(self, qty: Decimal, price: Decimal | None) -> bool:
+        """Whether no order can sell so little of a pair: it is carried, and reported."""
+        if not self.is_crypto:
+            return qty <= 0
+        sold = self.orderable(qty)
+        return sold <= 0 or (price is not None and sold * price < self.least_cost)
 
     @property
     def least_cost(self) -> Decimal:

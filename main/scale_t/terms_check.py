@@ -14,6 +14,7 @@ from .terms import Distance, LadderTerms, Side
 MAX_AMOUNT: Final = 1_000_000_000
 MAX_WORKING_ENTRIES: Final = 20
 MAX_RANDOMIZE: Final = 55  # ScaleTrader's
+MAX_COIN_FEE: Final = Decimal("0.05")
 _HUNDRED: Final = Decimal(100)
 _LEAST: Final = Decimal("1e-12")  # less is none, and beyond what 28 digits can divide
 
@@ -30,7 +31,7 @@ def terms_problems(terms: LadderTerms, start_price: Decimal | None) -> Iterator[
         bad.add("initial")
     if not bad & {"max_position", "component", "initial"}:
         yield from _size_problems(terms)
-    if not bad & {"increment", "profit_offset", "start_price"}:
+    if not bad & {"component", "increment", "profit_offset", "start_price"}:
         yield from _price_problems(terms, start_price)
     if not bad & {"component", "initial", "increment", "profit_offset"}:
         yield from _slice_problems(terms)
@@ -88,7 +89,11 @@ def _size_problems(terms: LadderTerms) -> Iterator[str]:
         # Alpaca keeps nine decimals of a fractional share
         if amount != round(amount, 9):
             yield f"{name} {amount} has more than nine decimals"
-        elif terms.side is Side.SHORT and amount != amount.to_integral_value():
+        elif (
+            terms.side is Side.SHORT
+            and not terms.is_crypto
+            and amount != amount.to_integral_value()
+        ):
             yield f"{name} {amount}: Alpaca sells only whole shares short"
 
 
@@ -101,6 +106,11 @@ def _price_problems(terms: LadderTerms, start_price: Decimal | None) -> Iterator
             yield f"{name} {distance} must be less than 100%"
         elif not terms.is_crypto:
             yield from _step_problems(name, distance, start_price)
+    if start_price is not None and terms.component * start_price < terms.least_cost:
+        yield (
+            f"component {terms.component} at {start_price} is less than the ${terms.least_cost} "
+            "that Alpaca's smallest order costs"
+        )
     if start_price is not None and not terms.is_crypto:
         step = PriceGrid().step(start_price)
         if start_price % step:
@@ -158,12 +168,21 @@ def _choice_problems(terms: LadderTerms) -> Iterator[str]:
     percent = terms.randomize_percent
     if not (percent.is_finite() and 0 <= percent <= MAX_RANDOMIZE):
         yield f"randomize must be 0 to {MAX_RANDOMIZE} percent"
-    if terms.is_crypto and terms.side is Side.SHORT:
-        yield f"{terms.ticker}: Alpaca sells no crypto short"
+    if terms.is_crypto:
+        yield from _pair_problems(terms)
     if terms.re_anchor is not None and not 1 <= terms.re_anchor <= MAX_RUNGS:
         yield f"re_anchor must be 1 to {MAX_RUNGS} increments"
     if terms.flatten_on_loss and terms.max_loss is None:
         yield "flatten_on_loss needs max_loss"
+
+
+def _pair_problems(terms: LadderTerms) -> Iterator[str]:
+    if terms.side is Side.SHORT:
+        yield f"{terms.ticker}: Alpaca sells no crypto short, so pairs are for long ladders only"
+    if not terms.ticker.endswith("/USD"):
+        yield f"{terms.ticker}: only pairs against USD, for profit and fees are counted in dollars"
+    if not (terms.coin_fee.is_finite() and 0 <= terms.coin_fee <= MAX_COIN_FEE):
+        yield f"coin_fee must be 0 to {MAX_COIN_FEE * 100:.0f} percent"
 
 
 def _restart_problems(terms: LadderTerms, sizes_known: bool) -> Iterator[str]:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
+import structlog
+
 from ..utils.answers import Answer, Lost, OrderData, Refused
 from ..utils.decimals import decimal_or_none
 from ..utils.order_calls import CallFailed as VenueFailed
@@ -21,7 +23,10 @@ from .session_check import Clock, Facts, LatestTrade
 
 __all__ = ["Endpoints", "TooManyOrders", "UnknownTicker", "Venue", "VenueFailed"]
 
+log: Final = structlog.get_logger("tickerbus.scale_t")
+
 FACTS_REQUESTS: Final = 6
+ACTIVITIES_PAGE: Final = 100  # Alpaca's most, and what it gives unasked
 _T = TypeVar("_T")
 _INTENTS: Final[dict[tuple[str, str], PositionIntent]] = {
     ("entry", "buy"): "buy_to_open",
@@ -57,12 +62,20 @@ class Venue:
     def __init__(self, endpoints: Endpoints, timeout_s: float = 3.0) -> None:
         """Connect nothing yet; importing alpaca-py takes half a second."""
         self.url = endpoints.trading_url
+        self.before_request: Callable[[], object] = lambda: None  # it may raise, to break off
         self._feed = endpoints.feed
         self._calls = OrderCalls.connect(
-            endpoints.trading_url, endpoints.key, endpoints.secret, timeout_s=timeout_s
+            endpoints.trading_url,
+            endpoints.key,
+            endpoints.secret,
+            timeout_s=timeout_s,
+            budget=self._begin_request,
         )
         self._trading = _rest(endpoints, endpoints.trading_url, timeout_s)
         self._data = _rest(endpoints, endpoints.data_url, timeout_s)
+
+    def _begin_request(self) -> None:
+        self.before_request()
 
     def close(self) -> None:
         self._calls.close()
@@ -148,11 +161,24 @@ class Venue:
         price = decimal_or_none(trade.get("p"))
         return None if price is None else LatestTrade(price=price, timestamp=str(trade.get("t")))
 
+    def charges(self, after: str, page_token: str | None = None) -> list[Mapping[str, Any]]:
+        """The account's executions and the fees of its pairs from a moment on, oldest first: one
+        page of the activities of the types FILL and CFEE."""
+        words = {"activity_types": "FILL,CFEE", "after": after, "direction": "asc"}
+        if page_token is not None:
+            words["page_token"] = page_token
+        found: list[Mapping[str, Any]] | None = self._need(
+            "the fees", self._trading, "/account/activities", words
+        )
+        return found or []
+
     def facts(
         self, ticker: str, since: str | None, given_up: Callable[[], bool] = lambda: False
     ) -> Facts:
         """What the check before a session compares. `since`: when the ladder was last seen.
-        `given_up` is looked at between the requests, of which there are up to `FACTS_REQUESTS`.
+        A data API that does not answer, or does not carry the ticker, is no reason to send nothing
+        all day: its prices are None then. `given_up` is looked at between the requests, of which
+        there are up to `FACTS_REQUESTS`.
 
         Raises:
             UnknownTicker: Alpaca has no such asset.
@@ -165,7 +191,7 @@ class Venue:
 
         asset = still(lambda: self.asset(ticker))
         clock = still(lambda: self.clock(ticker))
-        latest = still(lambda: self.latest_trade(ticker))
+        latest = still(lambda: _or_none(lambda: self.latest_trade(ticker)))
         actions = still(lambda: self._corporate_actions(ticker, since))
         splits = [decimal_or_none(each.get("qty")) for each in actions if _is(each, "SPLIT")]
         return Facts(
@@ -175,7 +201,7 @@ class Venue:
             tradable=bool(asset.get("tradable")),
             shortable=bool(asset.get("shortable")),
             fractionable=bool(asset.get("fractionable")),
-            previous_close=still(lambda: self._previous_close(ticker)),
+            previous_close=still(lambda: _or_none(lambda: self._previous_close(ticker))),
             latest_price=None if latest is None else latest.price,
             split_change=sum((qty for qty in splits if qty is not None), Decimal(0)),
             corporate=tuple(dict.fromkeys(str(each.get("activity_type")) for each in actions)),
@@ -205,6 +231,16 @@ class Venue:
     ) -> Any:
         """The answer's JSON; None for 404."""
         return _attempt(what, lambda: client.get(path, dict(words or {}), api_version=version))
+
+
+def _or_none(question: Callable[[], _T]) -> _T | None:
+    try:
+        return question()
+    except VenueFailed as error:
+        if error.rate_limited:
+            raise
+        log.warning("scale_t.price_not_told", reason=str(error))
+        return None
 
 
 def _is(activity: Mapping[str, Any], kind: str) -> bool:

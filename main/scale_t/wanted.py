@@ -14,11 +14,12 @@ from .terms import LadderTerms
 
 @dataclass(frozen=True)
 class Wanted:
-    """An order that should work. `price` None: at the market."""
+    """An order that should work. `price` None: at the market. `least`: fewer are not sent for."""
 
     component: int
     qty: Decimal
     price: Decimal | None
+    least: Decimal = ZERO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,11 @@ class Scene:
         """The first rungs that are not full, as many as may work at a time."""
         found: list[Wanted] = []
         for rung in self.rungs:
-            missing = self._missing(rung)
-            if missing * rung.entry_price >= self.terms.least_cost and self._in_range(rung):
-                found.append(Wanted(rung.component, missing, rung.entry_price))
+            want = Wanted(
+                rung.component, self._missing(rung), rung.entry_price, least=self._least(rung)
+            )
+            if self._is_worth(want, want.qty) and self._in_range(rung):
+                found.append(want)
             if len(found) == self.terms.working_entries:
                 break
         return found
@@ -84,8 +87,8 @@ class Scene:
             is_new = want.component not in working
             if is_new and len(working) >= self.terms.working_entries:
                 return
-            qty = min(want.qty - working[want.component], room)
-            if want.price is not None and qty * want.price >= self.terms.least_cost:
+            qty = self.terms.orderable(min(want.qty - working[want.component], room))
+            if self._is_worth(want, qty):
                 room -= qty
                 yield Wanted(want.component, qty, want.price)
 
@@ -112,6 +115,14 @@ class Scene:
 
     # -- private
 
+    def _least(self, rung: Rung) -> Decimal:
+        """A pair's rung is full although its fees are missing: no entry for those alone."""
+        return rung.size * self.terms.fee_rate * 2
+
+    def _is_worth(self, want: Wanted, qty: Decimal) -> bool:
+        is_enough = want.price is not None and qty * want.price >= self.terms.least_cost
+        return is_enough and qty >= want.least
+
     def _missing(self, rung: Rung) -> Decimal:
         state, terms = self.book.rungs[rung.component], self.terms
         missing = rung.size - (state.held if terms.restore else state.entered)
@@ -136,7 +147,7 @@ class Scene:
         free = self._free(component, parts, prices)
         for number, price in enumerate(prices):
             is_last = number == len(prices) - 1
-            qty = missing if is_last else min(missing, free[number])
+            qty = self.terms.orderable(missing if is_last else min(missing, free[number]))
             if qty > 0 and qty * price >= self.terms.least_cost:
                 yield Wanted(component, qty, price)
             missing -= qty

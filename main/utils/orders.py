@@ -20,7 +20,6 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -28,20 +27,12 @@ from .decimals import decimal_or_none
 from .executions import FILL_EVENTS, Execution, Executions, execution_of
 from .redis.constants import CLIENT_ID_PATTERN
 from .redis.messages import OrderMessage
+from .snapshots import ENDED, Snapshot, text
 
-ENDED: Final = frozenset({"filled", "canceled", "expired", "replaced", "rejected"})
+__all__ = ["ENDED", "Chain", "Order", "OrderTracker", "belongs_to", "owner_of"]
+
 _ZERO: Final = Decimal(0)
 _CLIENT_ID: Final = re.compile(CLIENT_ID_PATTERN)
-
-# Between two open statuses of the same instant, the one that comes later in an order's life.
-_LIFE: Final = (
-    "pending_new",
-    "accepted",
-    "new",
-    "partially_filled",
-    "pending_replace",
-    "pending_cancel",
-)
 
 
 def belongs_to(client_id: str, client_order_id: str | None) -> bool:
@@ -110,36 +101,9 @@ class Chain:
         return all(order.ended for order in self.orders) and self.orders[-1].status != "replaced"
 
 
-@dataclass(frozen=True, order=True)
-class _Snapshot:
-    """One order object of Alpaca. The order of the fields makes "newer" a total order."""
-
-    completed: bool
-    ended: bool
-    updated_ns: int
-    life: int
-    status: str
-    terms: tuple[str, ...]  # id, symbol, side, qty, notional, limit_price
-
-    @classmethod
-    def of(cls, order_data: Mapping[str, Any]) -> _Snapshot:
-        status = _text(order_data.get("status"))
-        return cls(
-            completed=status == "filled",
-            ended=status in ENDED,
-            updated_ns=_unix_ns(order_data.get("updated_at")),
-            life=_LIFE.index(status) if status in _LIFE else -1,
-            status=status,
-            terms=tuple(
-                _text(order_data.get(key))
-                for key in ("client_order_id", "symbol", "side", "qty", "notional", "limit_price")
-            ),
-        )
-
-
 @dataclass
 class _Record:
-    newest: _Snapshot
+    newest: Snapshot
     fullest: tuple[Decimal, str] = (_ZERO, "")  # filled_qty and filled_avg_price
     executions: Executions = field(default_factory=Executions)
     parent_id: str = ""
@@ -200,10 +164,42 @@ class OrderTracker:
         """The `client_id` whose order it is; None for a foreign one."""
         return next(filter(None, map(owner_of, self._names(order_id))), None)
 
+    def forget_ended(self, keep: int) -> int:
+        """Once there are twice as many, let go of the oldest ended orders, all but `keep` of them;
+        never of those that an order at work stems from, nor of a part of a chain. Returns how
+        many."""
+        if len(self._records) <= 2 * keep:
+            return 0
+        needed = set[str]()
+        for order_id, record in self._records.items():
+            if not record.newest.ended:
+                needed.update(self._line(order_id))
+        ended = [each for each in self._records if each not in needed]
+        going = set(ended[: max(0, len(ended) - keep)])
+        for order_id in sorted(going):
+            chain = (*_follow(self._replaces, order_id), *_follow(self._replaced_by, order_id))
+            if any(each in self._records and each not in going for each in chain):
+                going.discard(order_id)
+        for order_id in going:
+            self._drop(order_id)
+        return len(going)
+
     # -- private
+
+    def _drop(self, order_id: str) -> None:
+        name = self._records.pop(order_id).newest.terms[0]
+        if self._by_client_order_id.get(name) == order_id:
+            del self._by_client_order_id[name]
+        if (new := self._replaced_by.pop(order_id, None)) is not None:
+            self._replaces.pop(new, None)
 
     def _names(self, order_id: str) -> Iterator[str]:
         """The ids that clients gave to the order and, nearest first, to those it stems from."""
+        for each in self._line(order_id):
+            yield self._records[each].newest.terms[0]
+
+    def _line(self, order_id: str) -> Iterator[str]:
+        """The order and, nearest first, those it stems from."""
         pending, seen = deque([order_id]), set[str]()
         while pending:
             current = pending.popleft()
@@ -211,7 +207,7 @@ class OrderTracker:
             if record is None or current in seen:
                 continue
             seen.add(current)
-            yield record.newest.terms[0]
+            yield current
             pending += [self._replaces.get(current, ""), record.parent_id]
 
     def _absorb(self, order_data: Mapping[str, Any], parent_id: str) -> str | None:
@@ -219,14 +215,14 @@ class OrderTracker:
         if not isinstance(order_id, str) or not order_id:
             self.counters["orders_without_id"] += 1
             return None
-        snapshot = _Snapshot.of(order_data)
+        snapshot = Snapshot.of(order_data)
         record = self._records.setdefault(order_id, _Record(newest=snapshot))
         record.newest = max(record.newest, snapshot)
         filled = decimal_or_none(order_data.get("filled_qty")) or _ZERO
-        average = _text(order_data.get("filled_avg_price"))
+        average = text(order_data.get("filled_avg_price"))
         record.fullest = max(record.fullest, (filled, average))
-        self._link(_text(order_data.get("replaces")), order_id)
-        self._link(order_id, _text(order_data.get("replaced_by")))
+        self._link(text(order_data.get("replaces")), order_id)
+        self._link(order_id, text(order_data.get("replaced_by")))
         record.parent_id = max(record.parent_id, parent_id)
         if client_order_id := snapshot.terms[0]:
             self._name(client_order_id, order_id)
@@ -278,25 +274,3 @@ def _follow(links: Mapping[str, str], start: str) -> list[str]:
     while (following := links.get(path[-1])) is not None and following not in path:
         path.append(following)
     return path
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _unix_ns(timestamp: object) -> int:
-    """RFC 3339 with up to nanoseconds and any offset; 0 where it cannot be read."""
-    if not isinstance(timestamp, str):
-        return 0
-    whole, dot, rest = timestamp.partition(".")
-    digits = ""
-    if dot:
-        digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-        whole += rest[len(digits) :]
-    try:
-        moment = datetime.fromisoformat(whole)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return int(moment.timestamp()) * 1_000_000_000 + int(digits[:9].ljust(9, "0") or "0")
-    except (ValueError, OverflowError, OSError):
-        return 0

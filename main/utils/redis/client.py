@@ -27,7 +27,7 @@ from .broker_watch import BrokerView
 from .callbacks import Callback, Callbacks, check_callbacks, data_of
 from .config import RedisConfig
 from .constants import CLIENT_ID_PATTERN, DEFAULT_LEASE_S, MAX_LEASE_S, normalize_ticker
-from .errors import IllegalUse, InvalidClientId
+from .errors import IllegalUse, InvalidClientId, RedisUnavailable
 from .follow_options import FollowOptions, Orders, check_policy, follow_options
 from .leases import DataKind
 from .messages import PriceMessage
@@ -39,6 +39,9 @@ from .tap import Tap
 
 TRUE_WORDS: Final = ("1", "true", "yes", "on")
 LOOK_S: Final = 0.2  # how soon `run` sees that it is over
+NOBODY_THERE: Final = (
+    "Say where Redis is with REDIS_URL, or REDIS_HOST and REDIS_PORT; or start one: tickerbus up"
+)
 
 
 class TickerClient:
@@ -336,7 +339,8 @@ class TickerClient:
             if self._closed:
                 raise IllegalUse(f"the client {self.client_id} is closed: make another")
             if self._tap is None:
-                self._tap = Tap(self._config, self.client_id, self._secured, self._lease_s)
+                with _saying_where():
+                    self._tap = Tap(self._config, self.client_id, self._secured, self._lease_s)
             return self._tap
 
     def _forget_ended_streams(self) -> None:
@@ -362,6 +366,17 @@ class TickerClient:
                     tap.followed, self.client_id, policy, self._turn
                 )
             return self._callbacks[policy]
+
+
+@contextlib.contextmanager
+def _saying_where() -> Iterator[None]:
+    """Where nobody listens, the traceback ends with what to do; a log line stays short."""
+    try:
+        yield
+    except RedisUnavailable as error:
+        if error.nobody_there:
+            error.add_note(NOBODY_THERE)
+        raise
 
 
 @contextlib.contextmanager

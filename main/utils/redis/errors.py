@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import hiredis
@@ -48,6 +48,12 @@ class RedisUnavailable(BusError):
     def __init__(self, address: str, cause: BaseException | str) -> None:
         self.address, self.cause = address, cause
         super().__init__(f"Redis at {address} is not available: {_plain(cause)}")
+
+    @property
+    def nobody_there(self) -> bool:
+        """Nothing listens at that address, or there is no such name: it is wrong, or none runs."""
+        nobody = ConnectionRefusedError | socket.gaierror
+        return any(isinstance(error, nobody) for error in _met(self.cause))
 
 
 class RedisUnsuitable(BusError):
@@ -124,17 +130,22 @@ def _rejection(reply: RegistrationReply) -> str:
     return f"{reply.ticker} is not followed, {reply.reason}{detail}"
 
 
+def _met(cause: BaseException | str | None) -> Iterator[BaseException]:
+    """The error, and those that it came from."""
+    while isinstance(cause, BaseException):
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
 def _plain(cause: BaseException | str) -> str:
     """What happened, in words. Which errno a library met on the way helps nobody."""
-    met: BaseException | str | None = cause
-    while isinstance(met, BaseException):
+    for error in _met(cause):
         for kind, words in (
             (ConnectionRefusedError, "nobody listens there"),
             (socket.gaierror, "no address is known for that name"),
             (TimeoutError, "no answer in time"),
             ((hiredis.ProtocolError, redis.InvalidResponse), "who answers there is no Redis"),
         ):
-            if isinstance(met, kind):
+            if isinstance(error, kind):
                 return words
-        met = met.__cause__ or (None if met.__suppress_context__ else met.__context__)
     return str(cause).rstrip(".")

@@ -32,6 +32,7 @@ READS = [
     ("/v2/account/configurations", {}),
     ("/v2/account/activities", {}),
     ("/v2/account/activities/FILL", {"direction": "asc"}),
+    ("/v2/account/activities/CFEE", {}),
     ("/v2/account/portfolio/history", {"period": "1D", "timeframe": "5Min"}),
     ("/v2/account/portfolio/history", {}),
     ("/v2/orders", {"status": "all", "limit": "500"}),
@@ -62,7 +63,7 @@ class CheckedDriver(VenueDriver):
 def test_whatever_happens_every_answer_is_as_described(actions: list[Action]) -> None:
     player = Player()
     events = player.driver.events
-    player.driver = CheckedDriver(partial_fill_rate=0.3)
+    player.driver = CheckedDriver(partial_fill_rate=0.3, crypto_fee_posted_after_ns=0)
     player.driver.events = events
     for symbol in ("AAPL", "MSFT", "BTC/USD"):
         player.driver.quote(symbol, "100", "100.05")

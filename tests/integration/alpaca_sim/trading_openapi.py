@@ -25,6 +25,8 @@ ADDED_KEYS: dict[str, tuple[str, ...]] = {
     ),
     # An order that could not be canceled says why (alpaca-py's model has it, too).
     "CanceledOrderResponse": ("body",),
+    # The page on crypto fees shows both in a CFEE.
+    "NonTradeActivities": ("description", "price"),
 }
 ERROR_KEYS = {"code", "message"}
 PREFIXES = ("/v2/account", "/v2/orders", "/v2/positions")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from main.alpaca_sim import LocalAlpaca
-from main.scale_t import engine
+from main.scale_t import asking, engine
 from main.scale_t.modes import Mode
 from main.utils.redis.messages import GapMessage, StatusMessage, now_rfc3339
 from tests.conftest import wait_for
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(autouse=True)
 def a_quick_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "CLOCK_S", 0.2)
+    monkeypatch.setattr(asking, "CLOCK_S", 0.2)
 
 
 def started(start_scale_t: Any, orders: AccountOrders, **words: Any) -> engine.Engine:
@@ -199,24 +199,6 @@ def test_a_short_ladder_trades_the_mirror_image(
     )
     alpaca.quote("AAPL", 99.92, 99.94)
     wait_for(lambda: orders.position() == 0)
-
-
-def test_a_pair_of_crypto_is_refused_with_the_reason(
-    start_scale_t: Any, orders: AccountOrders, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What is bought is not what is owned: the fee is taken in the coin."""
-    scale_t = start_scale_t(
-        ticker="BTC/USD",
-        max_position=Decimal("0.02"),
-        component=Decimal("0.01"),
-        increment="1%",
-        start_price=Decimal(89_000),
-    )
-    wait_for(lambda: scale_t.ended)
-    assert scale_t.code == 2
-    # Where the log goes is not this test's matter.
-    assert "the fee of each buy in the coin" in "".join(capsys.readouterr())
-    assert orders.all() == []
 
 
 def test_a_split_overnight_is_not_taken_for_the_maximum_loss(

@@ -12,12 +12,11 @@ from pydantic import SecretStr
 from main.alpaca_sim import LocalAlpaca
 from main.commands import scale_t_control
 from main.commands.common import Mistake
-from main.scale_t import engine
+from main.scale_t import asking, engine
 from main.scale_t.account import open_venue
 from main.scale_t.control import ControlReply, ask
-from main.scale_t.flatten import flatten_by_rest
+from main.scale_t.flatten import flatten_alone
 from main.scale_t.modes import Mode
-from main.scale_t.rebuilt import rebuilt_ladder
 from main.scale_t.venue import TooManyOrders, Venue
 from main.settings import Settings
 from main.utils.redis.config import RedisConfig
@@ -120,8 +119,8 @@ def test_orders_are_fetched_by_themselves_while_the_order_stream_is_not_ready(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every few seconds, so that what filled is offered."""
-    monkeypatch.setattr(engine, "REFRESH_UNREADY_S", 0.3)
-    monkeypatch.setattr(engine, "REFRESH_S", 0.3)
+    monkeypatch.setattr(asking, "REFRESH_UNREADY_S", 0.3)
+    monkeypatch.setattr(asking, "REFRESH_S", 0.3)
     running = started(start_scale_t, orders)
     broker.ready = broker.relaying = False
     wait_for(lambda: "not ready" in str(running.obstacle))
@@ -207,8 +206,7 @@ def test_what_nobody_trades_any_more_is_flattened_by_rest_alone(
     assert scale_t.stop() == 0
     venue, said = open_venue(settings), list[str]()
     try:
-        ladder = rebuilt_ladder(settings, venue, "scale-t", "AAPL", tmp_path)
-        assert flatten_by_rest(ladder, venue, said.append, timeout_s=20)
+        assert flatten_alone(settings, venue, "scale-t", "AAPL", tmp_path, said.append, 20)
     finally:
         venue.close()
     assert said == ["cancel scale-t:AAPL:profit:0:1", "sell 10 AAPL at the market"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,7 +21,23 @@ pytestmark = pytest.mark.integration
 
 STARTED_S = 40.0  # a program's start on a busy machine
 
-RunScaleT = Callable[..., Process]
+
+class RunScaleT:
+    """`run_scale_t("--max-position", "20", …)`; `run_scale_t.command("status")`, also without
+    keys."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self.started: list[Process] = []
+        self._folder, self._env = folder, env
+
+    def __call__(self, *arguments: str) -> Process:
+        return self.command("run", *arguments)
+
+    def command(self, *words: str, keys: bool = True) -> Process:
+        env = {name: value for name, value in self._env.items() if keys or "ALPACA" not in name}
+        command = ["-m", "main", "scale-t", words[0], "--ticker", "AAPL", *words[1:]]
+        self.started.append(Process(command, self._folder, env))
+        return self.started[-1]
 
 
 @pytest.fixture
@@ -36,7 +52,6 @@ def real_broker(settings: Settings) -> Iterator[AlpacaBroker]:
 def run_scale_t(
     alpaca: LocalAlpaca, redis_config: RedisConfig, tmp_path: Path
 ) -> Iterator[RunScaleT]:
-    """`run_scale_t("--max-position", "20", …)`."""
     env = environment(
         REDIS_HOST=redis_config.host,
         REDIS_PORT=str(redis_config.port),
@@ -46,15 +61,9 @@ def run_scale_t(
         ALPACA_DATA_URL=alpaca.url,
         XDG_STATE_HOME=str(tmp_path),
     )
-    started: list[Process] = []
-
-    def run(*arguments: str) -> Process:
-        command = ["-m", "main", "scale-t", "run", "--ticker", "AAPL", *arguments]
-        started.append(Process(command, tmp_path, env))
-        return started[-1]
-
+    run = RunScaleT(tmp_path, env)
     yield run
-    for process in started:
+    for process in run.started:
         process.end()
 
 
@@ -114,6 +123,47 @@ def test_killed_at_any_moment_of_a_moving_market_it_never_holds_too_much(
     run_scale_t(*arguments).wait_for_line("scale_t.entries_allowed", STARTED_S)
     wait_for(orders.quiet)
     assert_never_too_much(orders)
+
+
+def test_killed_in_the_middle_of_a_flatten_it_goes_on_with_that(
+    real_broker: AlpacaBroker, alpaca: LocalAlpaca, orders: AccountOrders, run_scale_t: RunScaleT
+) -> None:
+    """Not with the trade: somebody wanted out. The market is closed, so it takes its time."""
+    process = run_scale_t("--max-position", "20", "--start-price", "100")
+    wait_for(lambda: set(orders.working()) == {"entry:0:1"}, STARTED_S)
+    alpaca.quote("AAPL", 99.97, 99.99)
+    wait_for(lambda: set(orders.working()) == {"profit:0:1", "entry:1:1"})
+    alpaca.set_session("closed")
+    wait_for(lambda: not orders.working())
+    flatten = run_scale_t.command("flatten", "--yes")
+    flatten.wait_for_line("flattening", STARTED_S)
+    process.signal(signal.SIGKILL)
+    process.exit_code()
+    flatten.end()
+    process = run_scale_t("--max-position", "20")
+    process.wait_for_line("scale_t.flattens", STARTED_S)
+    alpaca.set_session("regular")
+    alpaca.quote("AAPL", 99.97, 99.99)
+    assert process.exit_code(STARTED_S) == 0, process.lines
+    assert (orders.position(), orders.client.get("/orders", {"status": "open"})) == (0, [])
+    assert sum("entry" in each["client_order_id"] for each in orders.all()) == 2, "none since"
+
+
+def test_status_and_pause_need_no_keys_and_say_whose_account_it_is(
+    real_broker: AlpacaBroker, orders: AccountOrders, run_scale_t: RunScaleT
+) -> None:
+    """They go through Redis; the ladder that answers knows. Other commands say where keys are."""
+    run_scale_t("--max-position", "20", "--start-price", "100")
+    wait_for(lambda: set(orders.working()) == {"entry:0:1"}, STARTED_S)
+    for command, words in (("status", "TRADING"), ("pause", "paused")):
+        process = run_scale_t.command(command, keys=False)
+        assert process.exit_code(STARTED_S) == 0, process.lines
+        assert "PAPER account …SIM1" in process.lines[0]
+        assert words in "\n".join(process.lines)
+    for asks in (("flatten", "--yes"), ("plan", "--max-position", "20")):
+        process = run_scale_t.command(*asks, keys=False)
+        assert process.exit_code(STARTED_S) == 2
+        assert "up` prints" in " ".join(process.lines)
 
 
 def assert_never_too_much(orders: AccountOrders) -> None:

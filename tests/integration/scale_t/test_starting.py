@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import MarketOrderRequest
 
 from main.alpaca_sim import LocalAlpaca
-from main.scale_t import ScaleTConfig, run_scale_t, service
+from main.scale_t import ScaleTConfig, run_scale_t, starting
 from main.scale_t.modes import Mode
 from main.scale_t.saved import StateFile
 from main.settings import Settings
+from main.utils.order_calls import OrderCalls
 from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
 from tests.integration.scale_t.conftest import AccountOrders, RunningScaleT
 from tests.integration.scale_t.stand_in_broker import StandInBroker
+from tests.integration.scale_t.unreliable_road import UnreliableRoad
 
 pytestmark = pytest.mark.integration
 
@@ -137,7 +140,7 @@ def test_an_alpaca_that_is_away_is_waited_for_until_it_is_stopped(
 ) -> None:
     """Nothing listens on that port."""
     asked = threading.Event()
-    monkeypatch.setattr(service.log, "warning", lambda *_, **__: asked.set(), raising=False)
+    monkeypatch.setattr(starting.log, "warning", lambda *_, **__: asked.set(), raising=False)
     away = settings.model_copy(update={"alpaca_trading_url": "http://127.0.0.1:1"})
     scale_t = RunningScaleT(config(), away)
     assert asked.wait(5)
@@ -199,3 +202,55 @@ def test_a_ticker_that_the_broker_does_not_know_ends_it_with_one(
     broker.reject_with = "unknown_ticker"
     assert run_scale_t([config(state_dir=tmp_path)], settings) == 1
     assert orders.all() == []
+
+
+def test_a_data_api_that_is_away_holds_nothing_up(
+    broker: StandInBroker,
+    alpaca: LocalAlpaca,
+    orders: AccountOrders,
+    settings: Settings,
+    tmp_path: Path,
+) -> None:
+    """The check before the session does without its prices, and what fills is offered."""
+    away = settings.model_copy(update={"alpaca_data_url": "http://127.0.0.1:1"})
+    scale_t = RunningScaleT(config(start_price="100", state_dir=tmp_path), away)
+    try:
+        wait_for(lambda: set(orders.working()) == {"entry:0:1"})
+        alpaca.quote("AAPL", 99.97, 99.99)
+        wait_for(lambda: "profit:0:1" in orders.working())
+    finally:
+        assert scale_t.stop() == 0
+
+
+def test_it_ends_within_five_seconds_though_alpaca_hangs(
+    broker: StandInBroker, orders: AccountOrders, road: UnreliableRoad, start_scale_t: Any
+) -> None:
+    """Its entries may still work then, and it says so."""
+    scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
+    wait_for(lambda: set(orders.working()) == {"entry:0:1"})
+    road.open.clear()
+    try:
+        assert scale_t.stop() == 0
+    finally:
+        road.open.set()
+
+
+def test_a_stop_while_its_orders_are_listed_ends_it_at_once(
+    broker: StandInBroker,
+    orders: AccountOrders,
+    start_scale_t: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A long history has many pages; none is asked for any more."""
+    listing = threading.Event()
+
+    def slowly(self: Any, symbol: str, *_: Any) -> list[Any]:
+        while True:
+            listing.set()
+            self._budget()
+            time.sleep(0.01)
+
+    monkeypatch.setattr(OrderCalls, "all_orders", slowly)
+    scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
+    assert listing.wait(10)
+    assert scale_t.stop() == 0

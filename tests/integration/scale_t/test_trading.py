@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from main.alpaca_sim import LocalAlpaca
-from main.scale_t import engine, order_fates
+from main.scale_t import asking, order_fates
 from tests.conftest import wait_for
 from tests.integration.scale_t.conftest import AccountOrders
 from tests.integration.scale_t.stand_in_broker import StandInBroker
@@ -111,7 +111,7 @@ def test_fills_that_the_bus_lost_are_found_by_comparing_the_open_orders(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One lost fill must not leave a position without its exit."""
-    monkeypatch.setattr(engine, "REFRESH_S", 0.3)
+    monkeypatch.setattr(asking, "REFRESH_S", 0.3)
     broker.relaying = False
     start_scale_t(max_position=Decimal(10), start_price=Decimal(100))
     wait_for(lambda: orders.working() == {"entry:0:1": ("10", "100.00")})

@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 class UnreliableRoad:
     """`with UnreliableRoad(sim.url) as road`: `road.url` leads to Alpaca.
 
-    `lose_answers` and `lose_requests` say how many of the next orders that happens to.
+    `lose_answers` and `lose_requests` say how many of the next orders that happens to. While it is
+    `open` requests go through; else they hang.
     """
 
     def __init__(self, url: str) -> None:
         self.lose_answers = self.lose_requests = 0
         self.counts: Counter[str] = Counter()
+        self.open = threading.Event()
+        self.open.set()
         self._target = urlsplit(url).netloc
         road = self
 
@@ -38,6 +41,7 @@ class UnreliableRoad:
                 self.send_answer(*answer)
 
             def forward(self) -> tuple[int, bytes]:
+                road.open.wait(20)
                 road.counts[self.command] += 1
                 length = int(self.headers.get("Content-Length") or 0)
                 kept = {k: v for k, v in self.headers.items() if k.startswith("APCA")}
@@ -72,6 +76,7 @@ class UnreliableRoad:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.open.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -228,7 +228,7 @@ def test_the_same_seed_repeats_everything_and_another_does_not() -> None:
 
 
 def test_crypto_trades_in_fractions_around_the_clock() -> None:
-    venue = VenueDriver()
+    venue = VenueDriver(crypto_taker_fee=Decimal(0))
     venue.phase("closed")
     venue.quote("BTC/USD", "60000", "60010.5")
     order = venue.submit("BTCUSD", qty="0.123456789", time_in_force="gtc")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 
+from main.alpaca_sim.activities import ActivityFilter
 from main.alpaca_sim.margin import held_of, held_qty, reserve_of
 from main.alpaca_sim.order_states import CLOSED, OPEN, is_legal, next_status
 from tests.unit.alpaca_sim.venue_actions import Action, Player, all_actions, trading_actions
@@ -22,14 +23,19 @@ small = settings(
 )
 EXACT = Context(prec=60)
 NINE = Decimal("0.000000001")
+RATES = (Decimal("0.0015"), Decimal("0.0025"))
 
 
 class Oracle:
-    """What the stream's events alone imply, computed without the venue's code."""
+    """What the stream's events and the fees' activities imply, without the venue's code."""
 
     def __init__(self, player: Player) -> None:
         self.cash = Decimal(100_000)
         self.qty: dict[str, Decimal] = defaultdict(Decimal)
+        listed = player.driver.venue.activities.select(
+            ActivityFilter(types=frozenset({"CFEE"}), ascending=True, page_size=100_000)
+        )
+        self.fees: list[Any] = list(listed)
         splits = list(player.splits)
         for place, event in enumerate(player.driver.events):
             while splits and splits[0][0] <= place:
@@ -45,7 +51,22 @@ class Oracle:
         self.cash = EXACT.subtract(self.cash, EXACT.multiply(qty, price))
         symbol = event["order"]["symbol"]
         self.qty[symbol] += qty
+        if "/" in symbol:
+            self._charge(self.fees.pop(0), symbol, qty, price)
         assert Decimal(event["position_qty"]) == self.qty[symbol]
+
+    def _charge(self, fee: dict[str, Any], symbol: str, qty: Decimal, price: Decimal) -> None:
+        """Each execution of a pair has one fee: of a buy in coins, of a sale in cents."""
+        if qty > 0:
+            amount, base, unit = -Decimal(fee["qty"]), qty, NINE
+            assert (fee["net_amount"], fee["symbol"]) == ("0", symbol.replace("/", ""))
+            self.qty[symbol] -= amount
+        else:
+            amount, base, unit = -Decimal(fee["net_amount"]), -qty * price, Decimal("0.01")
+            assert "symbol" not in fee
+            self.cash = EXACT.subtract(self.cash, amount)
+        possible = [(base * rate).quantize(unit, ROUND_CEILING, EXACT) for rate in RATES]
+        assert amount in possible
 
     def _split(self, symbol: str, ratio: Decimal) -> None:
         self.qty[symbol] = (self.qty[symbol] * ratio).quantize(NINE, ROUND_HALF_EVEN)
@@ -56,6 +77,7 @@ def check_books(player: Player) -> None:
     venue = player.driver.venue
     oracle = Oracle(player)
     assert venue.ledger.cash == oracle.cash
+    assert not oracle.fees
     for symbol, qty in oracle.qty.items():
         assert venue.ledger.qty(symbol) == qty
     assert {p.asset.symbol for p in venue.ledger.positions()} == {

@@ -157,7 +157,7 @@ class Player:
     """Does actions to a venue; every reply must be one that Alpaca could give."""
 
     def __init__(self, **settings: Any) -> None:
-        self.driver = VenueDriver(partial_fill_rate=0.3, **settings)
+        self.driver = VenueDriver(partial_fill_rate=0.3, crypto_fee_posted_after_ns=0, **settings)
         self.splits: list[tuple[int, str, Decimal]] = []
         for symbol in SYMBOLS:
             self.driver.quote(symbol, "100", "100.05")

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from main.scale_t import ScaleT, ScaleTConfig, service
 from main.scale_t.desk import AskClock, NoAnswer
 from main.scale_t.engine import Engine, EngineParts
 from main.scale_t.ladder import Ladder
@@ -16,6 +17,7 @@ from main.scale_t.readiness import Readiness
 from main.scale_t.saved import StateFile
 from main.scale_t.session import Session
 from main.scale_t.session_check import Clock
+from main.settings import load_settings
 from main.utils.answers import Refused
 from main.utils.redis.broker_watch import BrokerWatch
 from main.utils.redis.messages import now_rfc3339
@@ -79,3 +81,23 @@ def test_a_price_before_the_check_is_no_loss_yet(clock: Clock | None, tmp_path: 
     engine._act(NOW)
     assert trade.ladder.last_price == 10
     assert trade.ladder.mode is Mode.TRADING
+
+
+def test_at_the_end_only_orders_that_are_there_may_still_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A desk that hangs is no order."""
+    said: list[str] = []
+    for level in ("info", "error"):
+        monkeypatch.setattr(
+            service.log, level, lambda event, **_: said.append(event), raising=False
+        )
+    scale_t = ScaleT(
+        ScaleTConfig.from_text(ticker="AAPL", max_position="20"), load_settings(env_file=None)
+    )
+    trade = Trade()
+    for told in (["scale_t.stopped"], ["scale_t.entries_may_still_work", "scale_t.stopped"]):
+        said.clear()
+        scale_t._tell_end(engine_of(trade.ladder, tmp_path), False)
+        assert said == told
+        trade.run()
