@@ -17,6 +17,8 @@ from ..holders import parse_duration
 from .common import Mistake, console, ended_by_signals, errors, open_settings
 
 if TYPE_CHECKING:
+    import redis
+
     from ..trade_events import RedisEventBus, TradeEvent
 
 SymbolArgument = Annotated[
@@ -33,14 +35,19 @@ NUMBERS: Final = frozenset({"price", "volume", "filled_volume", "entry_price", "
 
 
 def tail(symbol: SymbolArgument = None, as_json: AsJson = False) -> None:
-    """Print trade events as they happen, one a line. Ctrl-C ends it."""
+    """Print trade events as they happen, one a line. Ctrl-C ends it; --json has all of each."""
+    from ..events_bridge.names import BridgeNames
+    from .events_tail import BridgeWatch
+
     with _open_bus() as bus:
         printer = _Printer(as_json, bus.stop)
         bus.subscribe_all(symbol, printer.take)
-        with ended_by_signals(bus.stop):
+        owner = BridgeNames(bus.names.prefix).owner
+        with ended_by_signals(bus.stop), _redis_client() as client:
             whose = symbol or "every symbol"
             errors.print(f"Trade events of {whose}, as they happen; Ctrl-C ends it.", style="dim")
-            bus.listen()
+            with BridgeWatch(client, owner, lambda words: errors.print(words, style="yellow")):
+                bus.listen()
 
 
 def orders(
@@ -204,6 +211,16 @@ def _open_bus() -> Iterator[RedisEventBus]:
             yield bus
         except redis.RedisError as error:
             raise Mistake(f"Redis at {config.address}: {error}", exit_code=1) from error
+
+
+@contextmanager
+def _redis_client() -> Iterator[redis.Redis]:
+    """A connection of its own beside the bus."""
+    client = open_settings().redis_config(client_name="tickerbus-events").client()
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 class _Printer:

@@ -65,7 +65,7 @@ class SymbolMemory:
         if not orders and not owners and self.place == self._saved_place:
             return {}, []
         self._saved_place = self.place
-        gone = self._forget_ended()
+        gone = self._maker.memory.forget_ended(self._keep_ended)
         return self._fields(orders - set(gone), owners), [ORDER + order_id for order_id in gone]
 
     def everything(self) -> dict[str, bytes]:
@@ -81,16 +81,6 @@ class SymbolMemory:
         fields |= {ORDER + each: _encode(memory.orders[each]) for each in orders}
         fields |= {HOLDING + each: _encode(memory.holdings[each]) for each in owners}
         return fields
-
-    def _forget_ended(self) -> list[str]:
-        orders = self._maker.memory.orders
-        if len(orders) <= 2 * self._keep_ended:
-            return []
-        ended = [order_id for order_id, record in orders.items() if record.ended]
-        gone = ended[: max(0, len(ended) - self._keep_ended)]
-        for order_id in gone:
-            del orders[order_id]
-        return gone
 
 
 def _read(saved: Mapping[str, bytes]) -> Memory:

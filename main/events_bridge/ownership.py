@@ -7,9 +7,10 @@ of the memory, and a position that misses an execution is worse than a bridge th
 from __future__ import annotations
 
 import os
+import secrets
 import socket
-import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import redis
@@ -32,7 +33,7 @@ class Ownership:
 
     def __init__(self, client: redis.Redis, key: str) -> None:
         self._client, self._key = client, key
-        self._me = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns()}"
+        self._me = f"{this_process()}:{secrets.token_hex(4)}"
 
     def acquire(self) -> str | None:
         """None if it is ours now, else who has it.
@@ -106,17 +107,45 @@ class Ownership:
                 pipe.execute()
 
 
-def _is_gone(owner: str) -> bool:
-    """Whether that was a process of this machine, and is no more."""
-    host, _, rest = owner.rpartition(":")[0].rpartition(":")
-    if host != socket.gethostname() or not rest.isdecimal():
-        return False
-    if int(rest) == os.getpid():
-        return True  # a container's only process has the same number each time
+def this_process(pid: int | None = None) -> str:
+    """`host:process:its start:where`, of a process that runs here; its start and where are empty if
+    this system does not tell. `where` is this boot of this machine and the namespace of process
+    numbers: two containers may share host name and number."""
+    pid = os.getpid() if pid is None else pid
+    return f"{socket.gethostname()}:{pid}:{_start_of(pid)}:{_where()}"
+
+
+def _start_of(pid: int) -> str:
+    """In clock ticks since the boot; empty if that is not told, or there is no such process."""
     try:
-        os.kill(int(rest), 0)
+        told = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return told.rpartition(")")[2].split()[19]  # a program's name may hold anything
+
+
+def _where() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
+
+
+def _is_gone(owner: str) -> bool:
+    """Whether that was a process of this machine, in the same namespace, and is no more. Of any
+    other nothing is known but its lease."""
+    process, _, _token = owner.rpartition(":")
+    who, _, where = process.rpartition(":")
+    host, _, number = who.rpartition(":")[0].rpartition(":")
+    if not where or where != _where() or host != socket.gethostname() or not number.isdecimal():
+        return False
+    if start := _start_of(int(number)):
+        return start != who.rpartition(":")[2]
+    try:
+        os.kill(int(number), 0)
     except ProcessLookupError:
         return True
     except PermissionError:
-        return False
+        return False  # somebody else's, and hidden from us
     return False

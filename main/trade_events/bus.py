@@ -112,7 +112,7 @@ class RedisEventBus:
         atexit.unregister(self.close)
         if left := self._sender.stop(CLOSE_WITHIN_S):
             self.counters.add("abandoned", left)
-            log.error("trade_events.abandoned", events=left, trouble=self._sender.trouble)
+            log.error("trade_events.abandoned", events=left, trouble=self._sender.health.trouble)
         if self._listening.acquire(timeout=CLOSE_WITHIN_S):
             self._listening.release()
         self._listener.close()
@@ -158,7 +158,7 @@ class RedisEventBus:
     @property
     def trouble(self) -> str | None:
         """Why Redis is not taking events, while it is not."""
-        return self._sender.trouble
+        return self._sender.health.trouble
 
     # -- subscribing
 

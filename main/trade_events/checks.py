@@ -27,6 +27,11 @@ _UTC_TEXT: Final = re.compile(
 )
 _FRACTION: Final = re.compile(r"[.,](\d+)")
 _JSON_SCALARS: Final = (str, bool, int, float, Decimal, type(None))
+# Named once: `int | float` in a call makes a new type each time.
+_NUMBERS: Final = (int, float, Decimal)
+_FRACTIONS: Final = (float, Decimal)
+_ID_KINDS: Final = (int, UUID)
+_LISTS: Final = (list, tuple)
 
 
 def check_symbol(symbol: object) -> str:
@@ -88,10 +93,11 @@ def check_id(value: object, field: str) -> str:
     Raises:
         InvalidTradeEvent: it cannot be an id.
     """
-    if isinstance(value, UUID) or (isinstance(value, int) and not isinstance(value, bool)):
-        value = str(value)
-    if isinstance(value, str) and _ID.fullmatch(value):
-        return value
+    if isinstance(value, str):
+        if _ID.fullmatch(value):
+            return value
+    elif isinstance(value, _ID_KINDS) and not isinstance(value, bool):
+        return check_id(str(value), field)
     raise InvalidTradeEvent(field, f"must be {Kind.ID.value}, not {_shown(value)}")
 
 
@@ -148,7 +154,7 @@ def check_data(data: object, shape: Shape) -> FrozenDict:
 def _check_field(name: str, value: object, kind: Kind | None) -> Any:
     field = f"data.{name}"
     if kind is None:
-        if name.endswith("_id") and isinstance(value, int | UUID) and not isinstance(value, bool):
+        if name.endswith("_id") and isinstance(value, _ID_KINDS) and not isinstance(value, bool):
             return str(value)
         return check_value(value, field)
     if kind is Kind.ID:
@@ -177,7 +183,7 @@ def check_value(value: Any, field: str, depth: int = 0) -> Any:
             return str(value)
         raise InvalidTradeEvent(field, "holds half a surrogate pair: not Unicode text")
     if isinstance(value, _JSON_SCALARS):
-        if isinstance(value, float | Decimal) and not math.isfinite(value):
+        if isinstance(value, _FRACTIONS) and not math.isfinite(value):
             raise InvalidTradeEvent(field, f"must be a finite number, not {value}")
         return value
     if depth >= MAX_DEPTH:
@@ -187,7 +193,7 @@ def check_value(value: Any, field: str, depth: int = 0) -> Any:
             if not isinstance(key, str):
                 raise InvalidTradeEvent(field, f"has a key that is no text: {_shown(key)}")
         return {k: check_value(v, f"{field}.{k[:40]}", depth + 1) for k, v in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         return [check_value(v, f"{field}[{n}]", depth + 1) for n, v in enumerate(value)]
     if isinstance(value, datetime):
         return check_timestamp(value, field)
@@ -197,11 +203,7 @@ def check_value(value: Any, field: str, depth: int = 0) -> Any:
 
 
 def _is_finite(value: object) -> bool:
-    return (
-        isinstance(value, int | float | Decimal)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _encodes(text: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -12,27 +14,77 @@ from .kinds import SHAPES
 TIME: Final = slice(11, 23)  # `14:30:05.123` of an RFC 3339 text
 SYMBOL_WIDTH: Final = 8
 TYPE_WIDTH: Final = 25
+WORDS_WIDTH: Final = 26
+LONGEST: Final = 40  # characters of one word
+_to_json: Final = msgspec.json.Encoder(decimal_format="number").encode
+_UUID: Final = re.compile(r"([0-9a-fA-F]{8})-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}")
 
 
 def describe_event(event: TradeEvent) -> str:
-    """`14:30:05.123  XAUUSD   order.created   12345  order_type=BUY price=2000.5 volume=0.1`."""
+    """`14:30:05.123  XAUUSD   order.created   BUY 0.1 @ 2000.5   12345`.
+
+    What happened, to how much, at what price, and which one: of an id that is a UUID the beginning.
+    Everything else is in `event_json`.
+    """
+    time = event.timestamp.rstrip("Z")[TIME].ljust(12)
+    words = " ".join(_words(event.data))
+    which = " ".join(_which(event))
+    line = f"{time}  {event.symbol:<{SYMBOL_WIDTH}} {event.event_type.value:<{TYPE_WIDTH}} "
+    line += f"{words:<{WORDS_WIDTH}} {which}"
+    return (line + (f"  ANOMALY {event.anomaly}" if event.anomaly else "")).rstrip()
+
+
+def _words(data: Mapping[str, Any]) -> Iterator[str]:
+    """`BUY 0.1 @ 2000.5`, `LONG 10 @ 187.25`, `4 @ 187.25, 8 in all`."""
+    side = _first(data, "direction", "side", "order_type")
+    if side is not None:
+        yield short(side).upper() if side in ("buy", "sell") else short(side)
+    volume = _first(data, "closed_volume", "volume")
+    if volume is not None:
+        yield short(volume)
+    elif data.get("notional") is not None:
+        yield f"for {short(data['notional'])}"
+    price = _first(data, "exit_price", "price", "entry_price")
+    if price is not None:
+        yield f"@ {short(price)}"
+    total = data.get("filled_volume")
+    if total is not None and total != volume:
+        yield f"({short(total)} in all)"
+    for name in ("remaining_volume", "pnl", "value", "threshold", "limit", "reason"):
+        if data.get(name) is not None:
+            yield f"{name.removesuffix('_volume')}={short(data[name])}"
+
+
+def _which(event: TradeEvent) -> Iterator[str]:
+    data = event.data
     required = SHAPES[event.event_type].required
     first = next((name for name in required if name.endswith("_id")), "")
-    words = [printable(event.data[first])] if first in event.data else []
-    words += [
-        f"{printable(name)}={printable(value)}"
-        for name, value in event.data.items()
-        if name != first
-    ]
-    words += [f"{name}={printable(value)}" for name, value in _origin(event) if value]
-    time = event.timestamp.rstrip("Z")[TIME].ljust(12)
-    line = f"{time}  {event.symbol:<{SYMBOL_WIDTH}} {event.event_type.value:<{TYPE_WIDTH}} "
-    return line + " ".join(words) + (f"  ANOMALY {event.anomaly}" if event.anomaly else "")
+    if first in data:
+        yield short_id(data[first])
+    if data.get("replaced_by"):
+        yield f"-> {short_id(data['replaced_by'])}"
+    if data.get("owner"):
+        yield short(data["owner"])
+
+
+def _first(data: Mapping[str, Any], *names: str) -> Any:
+    return next((data[name] for name in names if data.get(name) is not None), None)
+
+
+def short_id(value: object) -> str:
+    """A UUID's first eight digits, anything else as it is; also where a UUID is only a part."""
+    return short(_UUID.sub(r"\1", printable(value)))
+
+
+def short(value: object) -> str:
+    """One word, with an end."""
+    text = printable(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def event_json(event: TradeEvent) -> str:
     """As it is on its channel."""
-    return msgspec.json.encode(event_fields(event)).decode()
+    return _to_json(event_fields(event)).decode()
 
 
 def event_fields(event: TradeEvent) -> dict[str, Any]:
@@ -52,11 +104,7 @@ def event_fields(event: TradeEvent) -> dict[str, Any]:
     return fields | {"log_id": event.log_id}
 
 
-def _origin(event: TradeEvent) -> tuple[tuple[str, str | None], ...]:
-    return ("source", event.source), ("correlation_id", event.correlation_id)
-
-
 def printable(value: object) -> str:
     """Text, or JSON; no control character reaches a terminal."""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = value if isinstance(value, str) else _to_json(value).decode()
     return "".join(letter if letter.isprintable() else "�" for letter in text)

@@ -73,7 +73,7 @@ class TradeEvent(Helpers):
 
 
 def _now() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+    return datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"  # without its "+00:00"
 
 
 def received(fields: Mapping[str, Any]) -> TradeEvent:

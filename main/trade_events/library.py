@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import redis
 
-PUBLISH: Final = "tickerbus_trades_publish_1"
-GROUP: Final = "tickerbus_trades_group_1"
-FAIL: Final = "tickerbus_trades_fail_1"
-CONFIG: Final = "tickerbus_trades_config_1"
-SHADOW: Final = "tickerbus_trades_shadow_1"
-SETTLE: Final = "tickerbus_trades_settle_1"
+PUBLISH: Final = "tickerbus_trades_publish_2"
+GROUP: Final = "tickerbus_trades_group_2"
+FAIL: Final = "tickerbus_trades_fail_2"
+CONFIG: Final = "tickerbus_trades_config_2"
+SHADOW: Final = "tickerbus_trades_shadow_2"
+SETTLE: Final = "tickerbus_trades_settle_2"
 
 
 def library_source() -> bytes:

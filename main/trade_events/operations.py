@@ -22,7 +22,12 @@ BOUNDS: Final[dict[str, tuple[int, int, str]]] = {
     "log_max_events": (1_000, 100_000_000, "events that the log keeps"),
     "anomalies_max_events": (100, 10_000_000, "anomalies that are kept"),
     "failed_max_events": (100, 10_000_000, "failures that are kept"),
-    "event_id_retention_s": (60, 31_536_000, "how long an event id is known"),
+    "event_id_retention_s": (60, 31_536_000, "how long an event id is known, if so many may be"),
+    "event_ids_max": (
+        1_000,
+        1_000_000_000,
+        "event ids that are known at most; the oldest go first",
+    ),
     "open_order_ttl_s": (0, 31_536_000, "an open order's state after its last event; 0: for ever"),
     "ended_order_ttl_s": (0, 31_536_000, "an ended order's state after its end; 0: for ever"),
     "closed_position_ttl_s": (0, 31_536_000, "a closed position's state; 0: for ever"),
@@ -44,6 +49,7 @@ class Operations:
     anomalies_max_events: int
     failed_max_events: int
     event_id_retention_s: int
+    event_ids_max: int
     open_order_ttl_s: int
     ended_order_ttl_s: int
     closed_position_ttl_s: int

@@ -9,7 +9,8 @@ from typing import Final
 from .errors import InvalidTradeEvent, PublishRefused
 from .events import TradeEvent
 from .receipts import Receipt, Status
-from .sender import Outgoing, Sender, Ticket
+from .sender import Sender
+from .tickets import Outgoing, Ticket
 from .wire import pack_event
 
 SLICE: Final = 512  # `publish_many` packs this many while Redis works on those before
@@ -37,13 +38,15 @@ class Publisher:
             InvalidTradeEvent, PublishRefused: as the bus says.
         """
         packed = pack_event(_checked(event))
-        ticket = Ticket(1) if wait else None
-        if not self._sender.put((Outgoing(event.event_id, packed, ticket, 0),)):
+        if not wait:
+            taken = self._sender.put((Outgoing(event.event_id, packed, None, 0),))
+            return self._unsent(event.event_id, "spooled" if taken else "dropped")
+        ticket = Ticket(1)
+        if not self._sender.send(Outgoing(event.event_id, packed, ticket, 0), self._timeout_s):
             return self._unsent(event.event_id, "dropped")
-        if ticket is not None:
-            self._wait(ticket)
-            if (outcome := ticket.outcomes[0]) is not None:
-                return _receipt(outcome)
+        self._wait(ticket)
+        if (outcome := ticket.outcomes[0]) is not None:
+            return _receipt(outcome)
         return self._unsent(event.event_id, "spooled")
 
     def publish_many(self, events: Iterable[TradeEvent]) -> list[Receipt]:
@@ -85,13 +88,15 @@ class Publisher:
                 yield _receipt(outcome)
 
     def _wait(self, ticket: Ticket) -> None:
-        if not self._sender.behind:
+        if not self._sender.health.behind:
             ticket.wait(self._timeout_s)
             if not ticket.is_settled:
-                self._sender.behind = True  # nobody else need wait as long, until Redis answers
+                self._sender.health.behind = (
+                    True  # nobody else need wait as long, until Redis answers
+                )
 
     def _unsent(self, event_id: str, status: Status) -> Receipt:
-        return Receipt(event_id=event_id, status=status, reason=self._sender.trouble)
+        return Receipt(event_id=event_id, status=status, reason=self._sender.health.trouble)
 
 
 def _checked(event: TradeEvent) -> TradeEvent:

@@ -17,7 +17,7 @@ from .events import TradeEvent
 from .kinds import SHAPES, Subject
 from .library import SETTLE, SHADOW, call
 from .names import TradeNames
-from .wire import decode_logged, pack_array, pack_logged
+from .wire import Packed, decode_verbatim, pack_events, pack_logged, pack_texts
 
 PAGE: Final = 200  # Redis serves nobody else meanwhile, some 10 ms
 ROUNDS: Final = 100
@@ -84,15 +84,17 @@ class Rebuild:
     def _apply_the_log(self) -> None:
         """From where it was left, to its end."""
         while page := self._client.xrange(self._names.log, f"({self._last}", "+", count=PAGE):
-            packed = []
+            packed: list[Packed] = []
+            told: list[str] = []  # of each its log id, and its anomaly
             for log_id, fields in page:
                 event = _decoded(log_id, fields)
                 if event is not None and SHAPES[event.event_type].subject:
                     packed.append(pack_logged(event))
+                    told += (log_id.decode(), event.anomaly or "")
             if packed:
                 keys = [self._touched, self._names.config]
-                blob = pack_array(packed)
-                self._otherwise += call(self._client, SHADOW, keys, self._shadow, blob)
+                arguments = (self._shadow, pack_events(packed), pack_texts(told))
+                self._otherwise += call(self._client, SHADOW, keys, *arguments)
             self._events += len(page)
             self._first = self._first or page[0][0].decode()
             self._last = page[-1][0].decode()
@@ -134,6 +136,6 @@ class Rebuild:
 
 def _decoded(log_id: bytes, fields: dict[bytes, bytes]) -> TradeEvent | None:
     try:
-        return decode_logged(log_id, fields)
+        return decode_verbatim(log_id, fields)
     except ValueError:
         return None  # somebody else's entry: it moved nothing

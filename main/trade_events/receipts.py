@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from .errors import PublishRefused
 
 Status = Literal["published", "duplicate", "anomaly", "spooled", "dropped"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """`published`; `duplicate`: this event id was there before, so nothing changed; `anomaly`: it
     made no legal move (`reason` says why), so it was logged, counted and told, and the state stays;
     `spooled`: Redis is away or slow, it goes out later and in order; `dropped`: the spool is full.

@@ -1,6 +1,11 @@
-"""The sender: one thread, one connection, one bounded queue between any number of publishers and
-Redis. What waits is sent in batches, in order; while Redis is away it stays in the queue, which is
-the spool. A batch whose reply was lost is sent again: its event ids make that safe.
+"""The sender: one connection and one bounded queue between any number of publishers and Redis. What
+waits is sent in batches, in order; while Redis is away it stays in the queue, which is the spool. A
+batch whose reply was lost is sent again: its event ids make that safe.
+
+Whoever has the *turn* speaks with Redis, nobody else. It is the thread `trade-sender`'s, except
+that a publisher who waits for its own event takes it when the connection stands idle: to wake one
+thread, which then wakes the first, takes longer than Redis does. Only the thread connects, loads
+the functions, and tries again.
 """
 
 from __future__ import annotations
@@ -20,10 +25,12 @@ from ..utils.redis.errors import RedisUnavailable
 from ..utils.tracebacks import plain_traceback
 from .counts import Counts
 from .errors import PublishRefused
+from .health import Health
 from .library import PUBLISH, is_missing, library_source
 from .names import TradeNames
 from .receipts import Receipt, read_outcome
-from .wire import pack_array
+from .tickets import Outgoing
+from .wire import pack_events
 
 log: Final = structlog.get_logger("tickerbus.trade_events")
 
@@ -45,70 +52,36 @@ LATER: Final = (
 )
 
 
-def publish_head(names: TradeNames, sender: str) -> tuple[str | int, ...]:
-    """The call of the publishing function, up to the events."""
-    shared = (names.log, names.anomalies, names.config, names.counters, names.symbols)
-    keys = (*shared, names.sender(sender))
+def publish_head(names: TradeNames, sender: str | None = None) -> tuple[str | int, ...]:
+    """The call of the publishing function, up to the events. `sender`: who sends several batches
+    before the first is answered."""
+    keys = [names.log, names.anomalies, names.config, names.counters, names.symbols]
+    if sender is not None:
+        keys.append(names.sender(sender))
     return ("FCALL", PUBLISH, len(keys), *keys, names.prefix)
 
 
-class Ticket:
-    """What a publisher waits for: the outcomes of its events."""
-
-    __slots__ = ("_answered", "_left", "outcomes")
-
-    def __init__(self, count: int) -> None:
-        self.outcomes: list[Receipt | PublishRefused | None] = [None] * count
-        self._left = count
-        self._answered = threading.Event()
-
-    def settle(self, place: int, outcome: Receipt | PublishRefused) -> None:
-        """By the sender's thread only."""
-        self.outcomes[place] = outcome
-        self._left -= 1
-        if not self._left:
-            self._answered.set()
-
-    def let_go(self) -> None:
-        """Nobody need wait any longer: Redis is away."""
-        self._answered.set()
-
-    def wait(self, timeout_s: float) -> None:
-        """Until all is settled, or Redis is away, or the time is over."""
-        self._answered.wait(timeout_s)
-
-    @property
-    def is_settled(self) -> bool:
-        return not self._left
-
-
-class Outgoing:
-    """One event in the queue, packed; `place` in its `ticket`."""
-
-    __slots__ = ("event_id", "packed", "place", "ticket")
-
-    def __init__(self, event_id: str, packed: bytes, ticket: Ticket | None, place: int) -> None:
-        self.event_id, self.packed = event_id, packed
-        self.ticket, self.place = ticket, place
-
-
 class Sender:
-    """`put` from any thread; the thread `trade-sender` does the rest."""
+    """`put` and `send` from any thread; the thread `trade-sender` does the rest."""
 
     def __init__(
         self, config: RedisConfig, names: TradeNames, counters: Counts, capacity: int
     ) -> None:
         self.capacity = capacity
-        self.trouble: str | None = None  # why Redis is not taking events, while it is not
-        self.behind = False  # somebody waited too long for Redis: the next need not wait as well
-        self._config, self._names, self._counters = config, names, counters
+        self.health = Health(counters, capacity)
+        self._config, self._counters = config, counters
         self._queue: deque[Outgoing] = deque()
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        # Apart, so that who empties the queue does not wake the thread.
+        self._work, self._emptied = threading.Condition(self._lock), threading.Condition(self._lock)
+        self._is_taken = False  # the turn
         self._stopping = self._giving_up = False
-        self._dropping = False
         self._wire: Wire | None = None
         self._wake = threading.Event()
-        self._head = publish_head(names, secrets.token_hex(8))
+        self._head, self._head_of_one = (
+            publish_head(names, secrets.token_hex(8)),
+            publish_head(names),
+        )
         self._number = 0  # of the last batch that was sent
         self._thread = threading.Thread(target=self._run, name="trade-sender", daemon=True)
 
@@ -119,33 +92,67 @@ class Sender:
 
     def put(self, items: Sequence[Outgoing]) -> int:
         """Queue them, in order; returns how many of them found room."""
-        with self._changed:
-            room = self.capacity - len(self._queue)
-            taken = items if len(items) <= room else items[: max(0, room)]
-            self._queue.extend(taken)
-            if len(taken) < len(items):
-                self._note_dropped(len(items) - len(taken))
-            self._changed.notify_all()
+        with self._lock:
+            taken = self._enqueue(items)
+            self._work.notify()
+        return taken
+
+    def send(self, item: Outgoing, within_s: float) -> bool:
+        """Queue one, and send it by this thread if it may. False: there was no room.
+
+        Whatever goes wrong, also Ctrl-C in the middle: what is not confirmed is the thread's, on a
+        new connection.
+        """
+        has_turn = is_done = False
+        try:
+            with self._lock:
+                has_room = self._enqueue((item,)) == 1
+                if has_room and self._may_send(within_s):
+                    has_turn = self._is_taken = True
+                else:
+                    self._work.notify()
+            if has_turn:
+                is_done = self._exchange()
+        except FAULTS as error:
+            self._note_trouble(error)
+        finally:
+            if has_turn:
+                if not is_done:
+                    self._drop_wire()
+                self._give_turn()
+        return has_room
+
+    def _may_send(self, within_s: float) -> bool:
+        """Whether nobody has the turn, and a connection stands whose deadline is soon enough."""
+        is_idle = not self._is_taken and not self._stopping and self._wire is not None
+        return is_idle and self.health.trouble is None and within_s >= self._config.timeout_s
+
+    def _enqueue(self, items: Sequence[Outgoing]) -> int:
+        room = self.capacity - len(self._queue)
+        taken = items if len(items) <= room else items[: max(0, room)]
+        self._queue.extend(taken)
+        if len(taken) < len(items):
+            self.health.note_dropped(len(items) - len(taken))
         return len(taken)
 
     @property
     def spooled(self) -> int:
         """Events that Redis has not confirmed."""
-        with self._changed:
+        with self._lock:
             return len(self._queue)
 
     def flush(self, timeout_s: float) -> bool:
         """Whether all that was put before is confirmed, or refused, within the time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._queue, timeout_s)
+        with self._lock:
+            return self._emptied.wait_for(lambda: not self._queue, timeout_s)
 
     def stop(self, timeout_s: float) -> int:
         """Send what waits, within the time, and end; returns how many events were left."""
         self.flush(timeout_s)
-        with self._changed:
+        with self._lock:
             left, self._stopping = len(self._queue), True
             self._giving_up = left > 0
-            self._changed.notify_all()
+            self._work.notify()
         self._wake.set()
         if (wire := self._wire) is not None and left:
             wire.close()  # it wakes a thread that waits for a reply that does not come
@@ -153,30 +160,54 @@ class Sender:
             self._thread.join(self._config.timeout_s + self._config.connect_timeout_s + 1.0)
         return left
 
-    # -- the sender's thread
+    # -- with the turn: a publisher
+
+    def _exchange(self) -> bool:
+        """One batch and its reply. False: it is not settled.
+
+        Raises:
+            one of FAULTS: of what is still in the queue nothing is known.
+        """
+        assert self._wire is not None
+        batch = self._take(0)
+        self._wire.send(pack_command(*self._head_of_one, _packed(batch)))
+        reply = self._wire.receive()
+        if is_missing(reply):
+            return False
+        self._settle(batch, reply)
+        return True
+
+    def _give_turn(self) -> None:
+        with self._lock:
+            self._is_taken = False
+            if self._queue or self._stopping:
+                self._work.notify()
+
+    # -- with the turn: the thread
 
     def _run(self) -> None:
         delays = backoff_delays()
-        while self._wait_for_work():
+        while self._take_turn():
             try:
                 self._send_all()
                 delays = backoff_delays()
             except FAULTS as error:
                 self._drop_wire()
-                wait_s = next(delays)
-                self._note_trouble(error, wait_s)
-                self._wake.wait(wait_s)
+                self._note_trouble(error)
+                self._wake.wait(next(delays))
             except Exception:  # whatever it is, the events stay where they are
                 log.error("trade_events.sender_failed", traceback=plain_traceback())
                 self._counters.add("sender_failures")
                 self._drop_wire()
                 self._wake.wait(next(delays))
+            self._give_turn()
         self._drop_wire()
 
-    def _wait_for_work(self) -> bool:
-        """False: end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._stopping)
+    def _take_turn(self) -> bool:
+        """When there is work and nobody else has the turn. False: end."""
+        with self._lock:
+            self._work.wait_for(lambda: not self._is_taken and (self._queue or self._stopping))
+            self._is_taken = True
             return bool(self._queue) and not self._giving_up
 
     def _send_all(self) -> None:
@@ -221,15 +252,14 @@ class Sender:
 
     def _take(self, start: int) -> list[Outgoing]:
         """The next batch after `start` events. They stay in the queue until they are confirmed."""
-        with self._changed:
+        with self._lock:
             return list(itertools.islice(self._queue, start, start + BATCH_EVENTS))
 
     def _pack(self, batch: list[Outgoing], *, is_first: bool) -> bytes:
         """With its number: one that follows a batch that is not answered yet must not be taken
         where that one was not."""
         self._number += 1
-        events = pack_array([item.packed for item in batch])
-        return pack_command(*self._head, events, self._number, int(is_first))
+        return pack_command(*self._head, _packed(batch), self._number, int(is_first))
 
     def _load(self, wire: Wire) -> None:
         """Redis came back empty: whoever publishes first loads the functions again."""
@@ -251,7 +281,7 @@ class Sender:
             for item, raw in zip(batch, reply, strict=True):
                 self._tell(item, read_outcome(item.event_id, raw))
         self._forget(len(batch))
-        self._note_recovery()
+        self.health.note_recovery(self.spooled)
 
     def _tell(self, item: Outgoing, outcome: Receipt | PublishRefused) -> None:
         if isinstance(outcome, Receipt):
@@ -275,44 +305,24 @@ class Sender:
             self._tell(item, PublishRefused(item.event_id, words))
 
     def _forget(self, count: int) -> None:
-        with self._changed:
+        with self._lock:
             for _ in range(count):
                 self._queue.popleft()
             if not self._queue:
-                self._changed.notify_all()
+                self._emptied.notify_all()
 
     def _drop_wire(self) -> None:
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.close()
 
-    # -- what is told
-
-    def _note_trouble(self, error: BaseException, wait_s: float) -> None:
-        self.behind = True
-        with self._changed:
+    def _note_trouble(self, error: BaseException) -> None:
+        self.health.note_trouble(error, self.spooled)
+        with self._lock:
             waiting = {item.ticket for item in self._queue if item.ticket is not None}
         for ticket in waiting:
             ticket.let_go()
-        if self.trouble is None:
-            log.warning(
-                "trade_events.redis_unavailable",
-                error=str(error),
-                wait_s=wait_s,
-                spooled=self.spooled,
-            )
-        self.trouble = str(error)
-        self._counters.add("send_failures")
 
-    def _note_recovery(self) -> None:
-        self.behind = False
-        self._dropping = False
-        if self.trouble is not None:
-            self.trouble = None
-            log.info("trade_events.redis_back", spooled=self.spooled)
 
-    def _note_dropped(self, count: int) -> None:
-        self._counters.add("dropped", count)
-        if not self._dropping:
-            self._dropping = True
-            log.error("trade_events.spool_full", capacity=self.capacity, trouble=self.trouble)
+def _packed(batch: list[Outgoing]) -> bytes:
+    return pack_events([item.packed for item in batch])

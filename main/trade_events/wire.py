@@ -8,9 +8,8 @@ back as numbers.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from decimal import Decimal
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -22,20 +21,23 @@ from .kinds import FILL_TYPES, SHAPES, TradeEventType
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _FIRST: Final = {"order_id": 0, "position_id": 0, "status": 1}
 _LITERALS: Final = ("true", "false", "null")
+_NUMBER_STARTS: Final = frozenset("-0123456789")
+_JSON_STARTS: Final = frozenset('"[{')
 
 _to_json: Final = msgspec.json.Encoder(decimal_format="number").encode
 _to_msgpack: Final = msgspec.msgpack.Encoder().encode
 _from_json: Final = msgspec.json.Decoder().decode
-_PNL_TYPES: Final = (
-    TradeEventType.POSITION_CLOSED,
-    TradeEventType.POSITION_PARTIALLY_CLOSED,
-)
-# What the move sets, not the event: see `judge` in functions.lua.
-_MOVED: Final = {
-    **dict.fromkeys(FILL_TYPES, frozenset({"filled_volume"})),
-    **dict.fromkeys(_PNL_TYPES, frozenset({"pnl"})),
-}
-_NONE_MOVED: Final[frozenset[str]] = frozenset()
+# Numbers as they were written: 100.00 and 2E+1 are the state's texts, too.
+_from_json_verbatim: Final = msgspec.json.Decoder(
+    float_hook=lambda text: msgspec.Raw(text.encode())
+).decode
+
+
+class Packed(NamedTuple):
+    """One event as MessagePack: its parts one after the other, and how many they are."""
+
+    body: bytes
+    parts: int
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,39 +75,60 @@ def encode_body(event: TradeEvent) -> bytes:
     return body
 
 
-def pack_event(event: TradeEvent) -> bytes:
-    """What the publishing function takes for one event, as MessagePack.
+def pack_event(event: TradeEvent) -> Packed:
+    """What the publishing function takes for one event.
 
     Raises:
         InvalidTradeEvent: it is too large.
     """
-    return _to_msgpack([*_parts(event), *_state_parts(event)])
+    return _pack(event, encode_body(event))
 
 
-def pack_logged(event: TradeEvent) -> bytes:
-    """The same for an event from the log, to be applied again."""
-    return _to_msgpack(
-        [*_parts(event, b""), *_state_parts(event), event.log_id, event.anomaly or ""]
-    )
+def pack_logged(event: TradeEvent) -> Packed:
+    """The same for an event from `decode_verbatim`, whose state is to be moved again."""
+    return _pack(event, b"")
 
 
-def pack_array(items: list[bytes]) -> bytes:
-    """Packed items as one MessagePack array."""
-    return b"\xdd" + len(items).to_bytes(4, "big") + b"".join(items)
+def pack_events(items: list[Packed]) -> bytes:
+    """Packed events as the one flat array that the functions take."""
+    count = sum([packed.parts for packed in items])
+    return b"\xdd" + count.to_bytes(4, "big") + b"".join([packed.body for packed in items])
 
 
-def _parts(event: TradeEvent, body: bytes | None = None) -> list[Any]:
-    shape = SHAPES[event.event_type]
-    return [
-        event.event_type.value,
+def pack_texts(texts: list[str]) -> bytes:
+    """A MessagePack array of texts."""
+    return _to_msgpack(texts)
+
+
+class _Plan(NamedTuple):
+    """How one type of event is packed."""
+
+    name: str
+    subject: str
+    id_field: str  # of its subject, in its data
+    skipped: frozenset[str]  # what the move sets, not the event: see `set_state` in functions.lua
+    renamed: Mapping[str, str]
+    begins: bool  # an order's or a position's state may begin with it: then it says whose it is
+    means: Callable[[Mapping[str, Any]], tuple[str, str]]
+
+
+def _pack(event: TradeEvent, body: bytes) -> Packed:
+    plan, data = _PLANS[event.event_type], event.data
+    fields = _fields(event, plan) if plan.subject else []
+    parts = [
+        plan.name,
         event.symbol,
         event.event_id,
-        shape.subject or "",
-        event.data[f"{shape.subject}_id"] if shape.subject else "",
-        _as_text(encode_body(event) if body is None else body),
+        plan.subject,
+        data[plan.id_field] if plan.subject else "",
+        _as_text(body),
         event.timestamp,
-        event.account or "",
+        *plan.means(data),
+        len(fields),
+        *fields,
     ]
+    # Without the array's own head: the events of a batch are one flat array.
+    return Packed(_to_msgpack(parts)[1 if len(parts) < 16 else 3 :], len(parts))
 
 
 def _as_text(body: bytes) -> msgspec.Raw:
@@ -113,40 +136,77 @@ def _as_text(body: bytes) -> msgspec.Raw:
     return msgspec.Raw(b"\xdb" + len(body).to_bytes(4, "big") + body)
 
 
-def _state_parts(event: TradeEvent) -> tuple[list[str], dict[str, str]]:
-    """The hash's fields, and what the move has to reckon with."""
-    shape = SHAPES[event.event_type]
-    if not shape.subject:
-        return [], {}
-    skipped = _MOVED.get(event.event_type, _NONE_MOVED)
-    pairs: list[str] = []
+def _fields(event: TradeEvent, plan: _Plan) -> list[str]:
+    """The event's own fields of the hash: name, text, …"""
+    fields: list[str] = []
     for name, value in event.data.items():
-        if name not in skipped:
-            pairs.append(shape.renamed.get(name, name))
-            pairs.append(value_to_text(name, value))
-    return pairs, _means(event)
+        if name not in plan.skipped:
+            fields.append(plan.renamed.get(name, name))
+            fields.append(value_to_text(name, value))
+    if plan.begins and event.account is not None:
+        fields += ("account", event.account)
+    return fields
 
 
-def _means(event: TradeEvent) -> dict[str, str]:
-    kind, data = event.event_type, event.data
-    if kind in FILL_TYPES:
-        means = {"execution": str(data["volume"])}
-        if "filled_volume" in data:
-            means["filled"] = str(data["filled_volume"])
-        return means
-    if kind in _PNL_TYPES:
-        return {"pnl": str(data["pnl"])}
-    if kind is TradeEventType.ORDER_MODIFIED and data.get("replaced_by"):
-        return {"replaced": "1"}
-    return {}
+def _number(value: Any) -> str:
+    return _to_json(value).decode()
+
+
+# What a move has to reckon with: MEANS and TOTAL in functions.lua.
+
+
+def _means_nothing(_: Mapping[str, Any]) -> tuple[str, str]:
+    return "", ""
+
+
+def _means_a_fill(data: Mapping[str, Any]) -> tuple[str, str]:
+    total = data.get("filled_volume")
+    return _number(data["volume"]), "" if total is None else _number(total)
+
+
+def _means_a_profit(data: Mapping[str, Any]) -> tuple[str, str]:
+    return _number(data["pnl"]), ""
+
+
+def _means_a_change(data: Mapping[str, Any]) -> tuple[str, str]:
+    return ("replaced" if data.get("replaced_by") else ""), ""
+
+
+_MEANS: Final = {
+    **dict.fromkeys(FILL_TYPES, _means_a_fill),
+    TradeEventType.POSITION_PARTIALLY_CLOSED: _means_a_profit,
+    TradeEventType.POSITION_CLOSED: _means_a_profit,
+    TradeEventType.ORDER_MODIFIED: _means_a_change,
+}
+_MOVED: Final = {
+    **dict.fromkeys((*FILL_TYPES, TradeEventType.ORDER_CREATED), frozenset({"filled_volume"})),
+    TradeEventType.POSITION_PARTIALLY_CLOSED: frozenset({"pnl"}),
+    TradeEventType.POSITION_CLOSED: frozenset({"pnl", "volume"}),
+}
+_BEGINNINGS: Final = frozenset(
+    {
+        TradeEventType.ORDER_CREATED,
+        TradeEventType.ORDER_REJECTED,
+        TradeEventType.POSITION_OPENED,
+    }
+)
+_PLANS: Final = {
+    kind: _Plan(
+        name=kind.value,
+        subject=shape.subject or "",
+        id_field=f"{shape.subject}_id",
+        skipped=_MOVED.get(kind, frozenset()),
+        renamed=shape.renamed,
+        begins=kind in _BEGINNINGS,
+        means=_MEANS.get(kind, _means_nothing),
+    )
+    for kind, shape in SHAPES.items()
+}
 
 
 def value_to_text(name: str, value: Any) -> str:
     """As a state hash keeps it."""
-    if isinstance(value, str):
-        if name.endswith("_id") or not _looks_like_json(value):
-            return value
-    elif isinstance(value, float | Decimal):
+    if isinstance(value, str) and (name.endswith("_id") or not _looks_like_json(value)):
         return str(value)
     return _to_json(value).decode()
 
@@ -162,7 +222,11 @@ def text_to_value(name: str, text: str) -> Any:
 
 
 def _looks_like_json(text: str) -> bool:
-    return text.startswith(('"', "[", "{")) or text in _LITERALS or bool(_NUMBER.fullmatch(text))
+    # Letters are the rule, and need no expression to be told from a number.
+    first = text[:1]
+    if first in _NUMBER_STARTS:
+        return bool(_NUMBER.fullmatch(text))
+    return first in _JSON_STARTS or text in _LITERALS
 
 
 def hash_to_state(fields: Mapping[bytes, bytes]) -> dict[str, Any]:
@@ -190,8 +254,23 @@ def decode_logged(log_id: bytes | str, fields: Mapping[bytes, bytes]) -> TradeEv
     Raises:
         ValueError: it is none.
     """
+    return _decode(_from_json, log_id, fields)
+
+
+def decode_verbatim(log_id: bytes | str, fields: Mapping[bytes, bytes]) -> TradeEvent:
+    """The same with its numbers unread, for `pack_logged`: as floats they would lose digits.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _decode(_from_json_verbatim, log_id, fields)
+
+
+def _decode(
+    read: Callable[[bytes], Any], log_id: bytes | str, fields: Mapping[bytes, bytes]
+) -> TradeEvent:
     try:
-        found = _from_json(fields[b"m"])
+        found = read(fields[b"m"])
         found["log_id"] = log_id.decode() if isinstance(log_id, bytes) else log_id
         if reason := fields.get(b"a"):
             found["anomaly"] = reason.decode()

@@ -239,6 +239,8 @@ def kill_rounds(orders: int, kills: int, seed: int, say: Callable[[str], None]) 
         _compare(expected, told(stage.bus))
         anomalies = stage.config.client().xlen("trades:anomalies")
         assert anomalies == 0, f"{anomalies} illegal moves"
+        rebuilt = stage.bus.rebuild()
+        assert rebuilt.is_equal, f"the state is not what the log says: {rebuilt}"
         return expected
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,9 @@ from typing import NamedTuple
 import pytest
 
 from main.__main__ import main
+from main.commands.events_tail import BEGUN, NONE
 from main.embedded_valkey import EmbeddedValkey
+from main.events_bridge import BridgeConfig, EventsBridge
 from main.trade_events import RedisEventBus, TradeEvent
 from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
@@ -208,3 +211,34 @@ def test_tail_prints_events_as_they_happen_until_it_is_ended(
     assert len(lines) == 4
     assert "order.created" in lines[0]
     assert "XAUUSD" not in printed.read_text()
+
+
+def test_tail_says_that_no_bridge_runs_once_and_when_one_begins(
+    here: RedisEventBus, redis_config: RedisConfig, tmp_path: Path
+) -> None:
+    """Else it is silent for ever, and nobody knows why."""
+    said, printed = tmp_path / "said", tmp_path / "printed"
+    with said.open("w") as errors, printed.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "main", "events", "tail"],
+            env=environment(redis_config.port),
+            cwd=ROOT,
+            stdout=out,
+            stderr=errors,
+        )
+    try:
+        wait_for(lambda: NONE in said.read_text(), 30)
+        with EventsBridge(BridgeConfig(redis=redis_config)) as bridge:
+            running = threading.Thread(target=bridge.run)
+            running.start()
+            try:
+                wait_for(lambda: BEGUN in said.read_text(), 20)
+            finally:
+                bridge.stop()
+                running.join(10)
+        wait_for(lambda: said.read_text().count(NONE) == 2, 20)
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+    assert said.read_text().count(BEGUN) == 1
+    assert printed.read_text() == "", "what is said is no event"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,14 +19,22 @@ pytestmark = pytest.mark.integration
 
 SYMBOLS = st.sampled_from(["XAUUSD", "BTC/USD"])
 IDS = st.sampled_from(["1", "a:b"])
-CENTS = st.integers(-99_999, 99_999).map(lambda cents: cents / 100)
-QUANTITIES = st.integers(1, 40).map(lambda tenths: tenths / 10)
+WHOLE_CENTS = st.integers(-99_999, 99_999)
+TENTHS = st.integers(1, 40)
+# A float, or a Decimal as REST and the bridge have it: 0.50, 2E+1.
+CENTS = WHOLE_CENTS.map(lambda cents: cents / 100) | WHOLE_CENTS.map(
+    lambda cents: Decimal(cents).scaleb(-2)
+)
+QUANTITIES = TENTHS.map(lambda tenths: tenths / 10) | TENTHS.map(
+    lambda tenths: (Decimal(tenths) / 10).normalize()
+)
 EXTRAS = st.fixed_dictionaries(
     {},
     optional={
         "sl": CENTS,
         "note": st.sampled_from(["true", "1.5", "text", "", "ü"]),
-        "tags": st.just(["a", {"b": None}]),
+        "tags": st.just(["a", {"b": None, "c": Decimal("1.50")}]),
+        "big": st.sampled_from([1e16, 2.5e22, 1e-7, Decimal("2E+1"), 2**60]),
     },
 )
 

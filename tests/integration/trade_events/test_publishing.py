@@ -24,7 +24,7 @@ from main.trade_events import (
 )
 from main.trade_events.names import TradeNames
 from main.trade_events.sender import publish_head
-from main.trade_events.wire import pack_array, pack_event
+from main.trade_events.wire import pack_event, pack_events
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.errors import IllegalUse
 from tests.conftest import wait_for
@@ -37,8 +37,12 @@ def signal_event(number: int, **more: Any) -> TradeEvent:
     return TradeEvent.create_signal_validated("A", number, **more)
 
 
-def created(number: int, **more: Any) -> TradeEvent:
+def created(number: int | str, **more: Any) -> TradeEvent:
     return TradeEvent.create_order_created("AAPL", number, "BUY", 1.5, 10, **more)
+
+
+def wait_until_published(bus: RedisEventBus, count: int) -> None:
+    wait_for(lambda: bus.counters["published"] >= count, what=f"{count} events are published")
 
 
 def logged(bus: RedisEventBus) -> list[str]:
@@ -96,6 +100,43 @@ def test_who_does_not_wait_is_served_too(bus: RedisEventBus) -> None:
     assert bus.counters["published"] == 500
 
 
+def test_who_waits_for_an_idle_connection_sends_by_itself(
+    bus: RedisEventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus.publish(created(0))  # the thread connects
+    assert bus.flush()
+    senders = []
+    tell = bus._sender._tell
+
+    def spy(*arguments: Any) -> None:
+        senders.append(threading.current_thread())
+        tell(*arguments)
+
+    monkeypatch.setattr(bus._sender, "_tell", spy)
+    for number in range(1, 50):
+        assert bus.publish(created(number)).status == "published"
+    assert set(senders) == {threading.current_thread()}
+
+
+def test_who_is_interrupted_while_it_sends_leaves_the_event_to_the_thread(
+    bus: RedisEventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus.publish(created(0))
+    wire = bus._sender._wire
+    assert wire is not None
+
+    def interrupted() -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(wire, "receive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bus.publish(created(1))
+    assert bus.publish(created(2)).status == "published"
+    assert bus.flush(20)
+    assert logged(bus) == ["0", "1", "2"]
+    assert bus.counters["duplicate"] == 1, "sent twice, logged once"
+
+
 def test_a_server_that_lost_its_functions_gets_them_from_whoever_publishes_first(
     bus: RedisEventBus,
 ) -> None:
@@ -122,7 +163,7 @@ def test_a_batch_whose_forerunner_was_not_taken_is_not_taken_either(bus: RedisEv
     head = publish_head(TradeNames(), "a-sender")
 
     def send(number: int, *, is_first: bool) -> object:
-        events = pack_array([pack_event(created(number))])
+        events = pack_events([pack_event(created(number))])
         return bus._client.execute_command(*head, events, number, int(is_first))
 
     bus.publish(created(0))  # it loads the functions
@@ -143,7 +184,7 @@ def test_what_the_server_cannot_do_with_one_event_is_no_others_concern(
         bus.publish_many([created(1), other, created(2)])
     assert logged(bus) == ["1", "2"]
     assert bus.get_order("MSFT", "1") is None
-    assert bus._client.keys(f"trades:seen:{other.event_id}") == []
+    assert not bus._client.sismember("trades:seen:1", other.event_id)
     assert bus.server_counters()["refused"] == 1
 
 
@@ -220,6 +261,61 @@ def test_a_frozen_server_holds_up_one_publisher_once_and_no_longer_than_said(
         os.kill(own_server.pid, signal.SIGCONT)
     assert bus.flush(20)
     assert logged(bus) == [str(number) for number in range(100)], "sent twice, logged once"
+
+
+def test_a_publisher_that_sends_by_itself_is_not_held_up_either(
+    own_server: EmbeddedValkey, own_bus: RedisEventBus
+) -> None:
+    own_bus.publish(created(0))
+    os.kill(own_server.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        statuses = {own_bus.publish(created(number)).status for number in range(1, 100)}
+        assert time.monotonic() - began < 2.0
+        assert statuses == {"spooled"}
+    finally:
+        os.kill(own_server.pid, signal.SIGCONT)
+    assert own_bus.flush(20)
+    assert logged(own_bus) == [str(number) for number in range(100)], "sent twice, logged once"
+
+
+def test_publishers_of_every_kind_keep_their_order_while_redis_is_killed_twice(
+    own_server: EmbeddedValkey, own_bus: RedisEventBus
+) -> None:
+    """Some wait for each event, some send many, some do not wait: all share one connection."""
+    done = threading.Event()
+    ways: list[Callable[[list[TradeEvent]], Any]] = [
+        lambda some: [own_bus.publish(event) for event in some],
+        lambda some: [own_bus.publish(event, wait=False) for event in some],
+        own_bus.publish_many,
+    ]
+
+    def publish(worker: int) -> int:
+        number = 0
+        while not done.is_set():
+            some = [created(f"{worker}-{n}") for n in range(number, number + 20)]
+            ways[worker % 3](some)
+            number += 20
+            time.sleep(0.005)
+        return number
+
+    with ThreadPoolExecutor(6) as pool:
+        counts = [pool.submit(publish, worker) for worker in range(6)]
+        try:
+            for _ in range(2):
+                wait_until_published(own_bus, own_bus.counters["published"] + 500)
+                own_server.kill()
+                wait_for(lambda: own_bus.trouble is not None, what="it is away")
+                own_server.start()
+                wait_for(lambda: own_bus.trouble is None, what="it is back")
+        finally:
+            done.set()
+    assert own_bus.flush(30)
+    found = logged(own_bus)
+    for worker, count in enumerate(counts):
+        own = [name for name in found if name.startswith(f"{worker}-")]
+        assert own == [f"{worker}-{number}" for number in range(count.result())]
+    assert own_bus.rebuild().is_equal
 
 
 def test_a_server_that_came_back_empty_is_served_on(buses: Buses) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -180,14 +181,45 @@ def test_the_same_event_twice_changes_nothing(bus: RedisEventBus) -> None:
     assert bus.server_counters()["duplicates"] == 1
 
 
-def test_an_event_id_is_forgotten_after_its_retention(bus: RedisEventBus) -> None:
+def begin_generation(bus: RedisEventBus, number: int, age_s: float, age_before_s: float) -> None:
+    """As if so much time had passed: the newest set of ids, and the one before it."""
+    now_ms = time.time() * 1_000
+    born, before = now_ms - age_s * 1_000, now_ms - age_before_s * 1_000
+    bus._client.set("trades:seen", f"{number} {born:.0f} {before:.0f}")
+
+
+def test_an_event_id_is_known_for_its_retention_and_not_for_long_after(bus: RedisEventBus) -> None:
     bus.configure(event_id_retention_s=60)
     event = created()
     bus.publish(event)
-    key = f"trades:seen:{event.event_id}"
-    assert 50 < bus._client.ttl(key) <= 60
-    bus._client.delete(key)  # as if the minute had passed
+    begin_generation(bus, 1, 31, 90)
+    bus.publish(partly(1))  # half of the retention is over: it begins the second generation
+    assert 50 < bus._client.ttl("trades:seen:1") <= 60, "the first one's ids are known as long"
+    begin_generation(bus, 2, 31, 62)
+    bus.publish(partly(2))
+    assert bus.publish(event).status == "duplicate", "the third is the newest"
+    begin_generation(bus, 3, 31, 62)
+    bus.publish(partly(3))
     assert bus.publish(event).reason == "already_exists"
+    assert bus._client.exists("trades:seen:1") == 0
+    assert bus._client.exists("trades:seen:2", "trades:seen:3", "trades:seen:4") == 3
+    assert "event_ids_forgotten" not in bus.server_counters(), "they had their time"
+
+
+def test_known_ids_are_bounded_and_those_that_go_before_their_time_are_counted(
+    bus: RedisEventBus,
+) -> None:
+    bus.configure(event_ids_max=3_000)
+    bus.publish_many(TradeEvent.create_signal_validated("A", n) for n in range(20_000))
+    client = bus._client
+    known = sum(client.scard(key) for key in client.scan_iter("trades:seen:*"))
+    assert 2_000 <= known <= 3_000 + 3 * 200, "a generation is counted after each 100 or so"
+    assert bus.server_counters()["event_ids_forgotten"] == 20_000 - known
+    newest = [event.event_id for event in bus.replay("A")][-2_000:]
+    assert all(
+        any(client.sismember(key, event_id) for key in client.scan_iter("trades:seen:*"))
+        for event_id in newest[:: len(newest) // 20]
+    )
 
 
 def test_old_news_of_a_fill_is_told_but_moves_nothing(bus: RedisEventBus) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from main.events_bridge.memory import SymbolMemory
-from main.events_bridge.ownership import _is_gone
+from main.events_bridge.ownership import _is_gone, this_process
 from main.utils.redis.messages import OrderMessage
 from tests.unit.order_events.test_maker import fill, message, order_data
 
@@ -92,14 +93,26 @@ def test_a_memory_that_cannot_be_read_is_refused() -> None:
         SymbolMemory("AAPL", {"h:bot": b'{"qty": []}'})
 
 
+def with_part(process: str, place: int, text: str) -> str:
+    parts = process.split(":")
+    return ":".join([*parts[:place], text, *parts[place + 1 :]])
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system does not tell")
 @pytest.mark.parametrize(
     ("owner", "gone"),
     [
-        (f"{socket.gethostname()}:{os.getppid()}:1", False),
-        (f"{socket.gethostname()}:{2**22 + 1}:1", True),
-        (f"another-machine:{2**22 + 1}:1", False),
+        (f"{this_process(os.getppid())}:token", False),
+        (f"{this_process()}:another bridge of this very process", False),
+        (f"{this_process(2**22 + 1)}:token", True),
+        (f"{with_part(this_process(), 2, '1')}:the number's earlier owner", True),
+        (f"{with_part(this_process(2**22 + 1), 3, 'another container')}:token", False),
+        (f"{with_part(this_process(2**22 + 1), 3, '')}:token", False),
+        (f"{with_part(this_process(2**22 + 1), 0, 'another-machine')}:token", False),
+        (f"{socket.gethostname()}:{2**22 + 1}:an older version's", False),
         ("junk", False),
     ],
+    ids=range(9),  # not by the numbers of processes: every worker has to find the same tests
 )
 def test_only_a_dead_process_of_this_machine_is_not_waited_for(owner: str, gone: bool) -> None:
     """Of another machine's nothing is known but its lease."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -18,8 +19,8 @@ from main.trade_events.wire import (
     decode_published,
     encode_body,
     hash_to_state,
-    pack_array,
     pack_event,
+    pack_events,
     text_to_value,
     value_to_text,
 )
@@ -109,17 +110,26 @@ def test_a_reader_ignores_fields_that_it_does_not_know() -> None:
     assert decode_published(body).log_id == "5-1"
 
 
-def test_events_are_packed_as_one_array_that_msgpack_reads() -> None:
-    packed = pack_array([pack_event(event()), pack_event(event(note="x"))])
-    one, other = msgspec.msgpack.decode(packed)
-    assert one[:3] == ["order.created", "XAUUSD", event().event_id]
-    assert json.loads(one[5])["symbol"] == "XAUUSD"
-    assert "note" in other[8]
+HEAD = 10  # parts of an event before its fields: see functions.lua
+
+
+def test_events_are_packed_as_one_flat_array_that_msgpack_reads() -> None:
+    many = {f"note{number}": number for number in range(30)}
+    parts = msgspec.msgpack.decode(
+        pack_events([pack_event(event()), pack_event(event(note="x")), pack_event(event(**many))])
+    )
+    for names in ({"order_id"}, {"note"}, set(many)):
+        assert parts[:3] == ["order.created", "XAUUSD", event().event_id]
+        assert json.loads(parts[5])["symbol"] == "XAUUSD"
+        end = HEAD + parts[HEAD - 1]
+        assert names <= set(parts[HEAD:end:2])
+        parts = parts[end:]
+    assert parts == []
 
 
 def test_an_executions_price_is_not_the_orders_price() -> None:
     filled = TradeEvent.create_order_filled("A", "1", 2.0, 5, filled_volume=5)
-    pairs = msgspec.msgpack.decode(pack_event(filled))[8]
+    pairs = msgspec.msgpack.decode(pack_events([pack_event(filled)]))[HEAD:]
     assert dict(zip(pairs[::2], pairs[1::2], strict=True)) == {
         "order_id": "1",
         "last_fill_price": "2.0",
@@ -128,10 +138,36 @@ def test_an_executions_price_is_not_the_orders_price() -> None:
 
 
 def test_a_line_for_people_holds_no_control_character() -> None:
-    line = describe_event(event(note="a\x1b[31mb\nc"))
+    hostile = "a\x1b[31mb\nc"
+    line = describe_event(TradeEvent.create_order_created("XAUUSD", "1", hostile, 2000.5, 0.1))
     assert line.isprintable()
-    assert "XAUUSD" in line
-    assert "price=2000.5" in line
+    assert "a�[31mb�c 0.1 @ 2000.5" in line
+
+
+def test_a_line_for_people_says_what_how_much_at_what_price_and_which_one() -> None:
+    order_id = "cd25670a-e8ae-4cac-bcfb-bc0d3f1c9a55"
+    at = {"timestamp": "2026-11-21T14:30:05.123456Z"}
+    more = {"owner": "bot", "average_price": 187.2, "trade_id": f"{order_id}:8", **at}
+    filled = TradeEvent.create_order_partially_filled(
+        "AAPL", order_id, 187.25, 4, filled_volume=8, execution_id="e", **more
+    )
+    closed = TradeEvent.create_position_closed(
+        "AAPL", f"{order_id}:8", 188.5, 12.5, closed_volume=10, direction="LONG", **at
+    )
+    assert re.split(r" {2,}", describe_event(filled)) == [
+        "14:30:05.123",
+        "AAPL",
+        "order.partially_filled",
+        "4 @ 187.25 (8 in all)",
+        "cd25670a bot",
+    ]
+    assert describe_event(closed).endswith("LONG 10 @ 188.5 pnl=12.5   cd25670a:8")
+    assert len(describe_event(filled)) < 100
+
+
+def test_a_line_for_people_has_an_end() -> None:
+    words = TradeEvent.create_order_rejected("AAPL", "1" * 128, "because " * 200)
+    assert len(describe_event(words)) < 160
 
 
 def test_a_line_of_json_is_what_was_published() -> None:
