@@ -27,7 +27,7 @@ from main.trade_events import RedisEventBus, TradeEvent
 from main.trade_events.library import library_source
 from main.trade_events.names import TradeNames
 from main.trade_events.sender import BATCH_EVENTS, WINDOW, publish_head
-from main.trade_events.wire import encode_body, pack_array, pack_event
+from main.trade_events.wire import encode_body, pack_event, pack_events
 from main.utils.redis.config import RedisConfig, pack_command
 
 from .latency import Latencies
@@ -69,7 +69,7 @@ def same_commands(event: TradeEvent) -> list[tuple[Any, ...]]:
         state |= {"first_log_id": "1795271405000-0", "account": "PA1"}
     fields = [part for name, value in state.items() for part in (name, str(value))]
     found: list[tuple[Any, ...]] = [
-        ("SET", f"trades:seen:{event.event_id}", "", "NX", "EX", 604_800),
+        ("SADD", "trades:seen:1", event.event_id),
         ("HMGET", key, "status", "filled_volume", "volume", "pnl"),
         ("XADD", NAMES.log, "MAXLEN", "~", 250_000, "*", "m", body),
         ("HSET", key, *fields),
@@ -141,7 +141,7 @@ def _chunks(kind: str, events: Sequence[TradeEvent]) -> Iterator[Chunk]:
         if kind == LIMIT:
             yield (
                 pack_command(
-                    *publish_head(NAMES, "bench"), pack_array(list(map(pack_event, some))), 0, 1
+                    *publish_head(NAMES, "bench"), pack_events(list(map(pack_event, some))), 0, 1
                 ),
                 1,
             )
@@ -222,7 +222,7 @@ def publish_at_a_pace(pipe: Connection, port: int, number: int) -> None:
     publisher knew that it was published: counted from when it was due."""
     configure_logs(level="error")
     client = redis.Redis(port=port, protocol=2)
-    with RedisEventBus(RedisConfig(host="127.0.0.1", port=port, timeout_s=10)) as bus:
+    with RedisEventBus(RedisConfig(host="127.0.0.1", port=port)) as bus:
         for run, (kind, per_s, seconds) in enumerate(requests(pipe)):
             events = list(orders(int(per_s * seconds), number * 1_000 + run))
             publish = bus.publish if kind == "publish" else _bare(client)

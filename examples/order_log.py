@@ -25,7 +25,7 @@ def log(message: OrderMessage) -> None:
     if args.client_id and not order["client_order_id"].startswith(f"{args.client_id}:"):
         return
     print(
-        f"{message.timestamp} {message.symbol} {message.event:12} {order['side']:4} "
+        f"{message.timestamp} {message.symbol} {message.event:14} {order['side']:4} "
         f"{order['filled_qty']}/{order['qty']} at {order['limit_price'] or 'market'} "
         f"{order['client_order_id']}",
         flush=True,

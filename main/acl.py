@@ -29,6 +29,7 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _CONNECTION: Final = "+ping +client|setname +select +role +unsubscribe +punsubscribe"
 _EXTRA: Final[dict[Role, str]] = {
     "broker": "+info +multi +exec +scan +wait +pubsub|numsub +function|load ",
+    "strategy": "+multi +exec +unwatch ",
     "dashboard": "+info +client|list ",  # memory, and who reads too slowly
     "events": "+info +time +scan +multi +exec +unwatch +function|load ",
 }
@@ -126,10 +127,17 @@ def _strategy(names: BusNames, request: AclRequest) -> list[str]:
             names.get_control_replies_channel(client_id),
         )
     ]
+    # That no two processes trade a ticker in this name.
+    leases = [
+        names.get_consumer_lease(client_id, ticker)
+        for client_id in request.client_ids or (request.user,)
+        for ticker in tickers or "*"
+    ]
     return [
         f"+subscribe +psubscribe {_channels(*heard, *commands)}",
         f"{_READ_STREAM} {_keys('%R~', *logs)}",
         f"+get {_keys('%R~', names.BROKER_EPOCH)}",
+        f"+watch +get +set +pttl +del {_keys('~', *leases)}",
         f"+publish {_channels(*commands)}",
         f"+publish {_channels(*asks)}",
     ]
@@ -168,7 +176,8 @@ def _events(prefix: str) -> list[str]:
         *(names.open_index(subject, "*") for subject in ("order", "position")),
     )
     reads = "+type +exists +get +hget +hmget +hgetall +hexists +smembers +sscan +zscore +zrange"
-    writes = "+set +del +expire +pexpireat +persist +rename +hset +hdel +hincrby +sadd +zadd +zrem"
+    sets = "+sadd +srem +sismember +scard +zadd +zrem"
+    writes = f"+set +del +unlink +expire +pexpireat +persist +rename +hset +hdel +hincrby {sets}"
     streams = f"{_READ_STREAM} +xinfo|groups +xadd +xack +xclaim +xreadgroup +xpending"
     groups = "+xgroup|create +xgroup|destroy +fcall +watch +ttl +pexpire"
     return [

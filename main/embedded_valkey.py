@@ -19,6 +19,8 @@ from types import TracebackType
 
 import redis
 
+TITLE = "{title} {listen-addr} (embedded by tickerbus)"  # what `ps` shows, and the doctor asks for
+
 
 class ValkeyFailed(Exception):
     """The embedded server did not come up; the message carries its last words."""
@@ -115,6 +117,8 @@ class EmbeddedValkey:
             "client-output-buffer-limit": "pubsub 64mb 32mb 10",
         }
         given = [part for name, value in fixed.items() for part in (f"--{name}", value)]
+        if not self._extra_arguments:
+            given += ["--proc-title-template", TITLE]
         return given + list(self._extra_arguments)
 
     def _answers(self) -> bool:

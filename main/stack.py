@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class Stack:
         self._config, self._say, self._hear = config, say, hear
         self._valkey: EmbeddedValkey | None = None
         self._guard: Guard | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._children: list[Child] = []
         self._environment: dict[str, str] = dict(os.environ)
         self.redis = config.settings.redis_config("tickerbus-demo")
@@ -198,8 +200,16 @@ class Stack:
         if trading is None or not self.trades:
             return
         start_at = () if start_price is None else ("--start-price", start_price)
-        self._start_child("scale_t", "scale-t", "run", *trading.arguments, *start_at)
+        own = ("--state-dir", self._state_folder()) if self.embeds_alpaca else ()
+        self._start_child("scale_t", "scale-t", "run", *trading.arguments, *own, *start_at)
         self._say(f"scale_t: trades {trading.ticker} as {trading.client_id}")
+
+    def _state_folder(self) -> str:
+        """The local Alpaca's account ends with it, and so does what a ladder on it has to know.
+        Every local Alpaca's has the same number: in the user's own folder two stacks would meet."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="tickerbus-ladder-")
+        return self._folder.name
 
     def _start_child(self, name: str, *arguments: str) -> Child:
         hear = self._hear
@@ -255,6 +265,9 @@ class Stack:
         for child in reversed(self._children):
             child.stop(max(0.1, asked_at + PARTING_S[child.name] - time.monotonic()))
         self._children.clear()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
         if self._guard is not None:
             self._guard.dismiss()
             self._guard = None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +15,12 @@ import typer
 
 from ..holders import parse_duration
 from ..recorder.journal_reader import payload_text, read_journal, write_csv
+from ..utils.redis.config import RedisConfig
 from ..utils.redis.gap_tracker import Entry, Loss
 from ..utils.redis.messages import decode_typed
 from ..utils.redis.start import sortable_time
 from ..wording import describe
-from .common import Mistake, console, errors, open_settings, parse_tickers
+from .common import Mistake, console, errors, open_settings, parse_tickers, program
 from .recorder import need_pyarrow
 
 Steps = Iterable[Entry | Loss]
@@ -48,13 +50,13 @@ def journal(
     """Print or export what a ticker's journal holds.
 
     The journals keep the last 10,000 messages of a ticker, and its orders for 7 days. What is
-    missing in between is said on the standard error.
+    missing in between is said on the standard error. Exit code 1: nothing at all is kept of it.
     """
     settings = open_settings()
     (symbol,) = parse_tickers([ticker])
     moment = _moment(since)
     _check(export, into)
-    steps = read_journal(settings.redis_config(), symbol, moment)
+    steps = _begun(settings.redis_config(), symbol, moment)
     try:
         count = _write(steps, export, into, symbol)
     except BrokenPipeError:  # `journal AAPL | head`
@@ -65,6 +67,25 @@ def journal(
     elif not count:
         when = f" since {since}" if since else ""
         errors.print(f"the journal has nothing of {symbol}{when}", markup=False)
+
+
+def _begun(config: RedisConfig, symbol: str, moment: str | None) -> Steps:
+    """The steps, once it is known that there is a journal: else no file is begun.
+
+    Raises:
+        Mistake: nothing is kept of that ticker, of any time.
+    """
+    steps = read_journal(config, symbol, moment)
+    first = next(steps, None)
+    if first is not None:
+        return chain([first], steps)
+    if moment is None or next(read_journal(config, symbol, None), None) is None:
+        raise Mistake(
+            f"nothing is kept of {symbol} on this Redis: nobody has followed it yet. "
+            f"{program()} register {symbol}, or check the name and BUS_PREFIX",
+            exit_code=1,
+        )
+    return ()
 
 
 def _check(export: Format | None, into: Path | None) -> None:

@@ -136,6 +136,14 @@ def _template(
             rich_help_panel=AGAIN,
         ),
     ] = None,
+    coin_fee: Annotated[
+        str,
+        typer.Option(
+            metavar="PERCENT",
+            help="Of each execution of a pair, as long as Alpaca has not listed it.",
+            rich_help_panel=MONEY,
+        ),
+    ] = "0.25%",
     client_id: Annotated[
         str, typer.Option(metavar="ID", help="Its orders are named ID:TICKER:….")
     ] = "scale-t",

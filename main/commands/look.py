@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from typing import Annotated, Any, Final
 
 import typer
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from ..demo import client_id_of
 from ..heartbeat import SILENCE_S, next_heartbeat
 from ..settings import Settings
-from ..table import STATE_STYLE
-from ..utils.redis.messages import BrokerStatus
 from ..utils.redis.registration import LeaseKeeper, RegistrationClient
 from ..utils.redis.subscriber import RedisSubscriber
-from ..wording import describe
+from ..wording import describe, describe_account
 from .common import (
     Mistake,
     TickerArguments,
@@ -29,6 +25,7 @@ from .common import (
     open_settings,
     parse_tickers,
 )
+from .status_table import status_table
 
 LEASE_S: Final = 60
 PARTING_S: Final = 3.0
@@ -43,7 +40,8 @@ def watch(
 ) -> None:
     """Print every message of tickers, one a line.
 
-    Registers with a lease that it renews, and unregisters on Ctrl-C.
+    Registers with a lease that it renews, and unregisters on Ctrl-C. A trade that *does not set the
+    last price* is an odd lot, late, out of sequence, an average, or outside the session.
     """
     settings = open_settings()
     wanted = parse_tickers(tickers)
@@ -110,8 +108,12 @@ class _Printer:
             self.reader_left.set()
 
 
-def status() -> None:
-    """The broker's last heartbeat as a table.
+def status(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every counter too, and what it counts.")
+    ] = False,
+) -> None:
+    """How the broker is, by its last heartbeat.
 
     Exit code 1: no heartbeat within 3 s, or the broker has ended or will.
     """
@@ -124,41 +126,9 @@ def status() -> None:
             "Start one, or check REDIS_URL and BUS_PREFIX",
             exit_code=1,
         )
-    console.print(_account_line(heartbeat))
-    console.print(_status_table(heartbeat))
+    console.print(describe_account(heartbeat), markup=False)
+    table = status_table(heartbeat, everything=everything, now_s=time.time())
+    # The console does not wrap its lines; a table has to.
+    console.print(table, soft_wrap=False)
     if heartbeat.state in ENDED_STATES:
         raise typer.Exit(1)
-
-
-def _account_line(heartbeat: BrokerStatus) -> str:
-    kind = "PAPER" if heartbeat.paper else "LIVE"
-    account = f"…{heartbeat.account_id[-4:]}" if heartbeat.account_id else "not known yet"
-    return f"{kind} account id {account}"
-
-
-def _status_table(heartbeat: BrokerStatus) -> Table:
-    table = Table(box=box.ROUNDED, border_style="dim", show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    state = heartbeat.state
-    table.add_row("broker", Text(state, STATE_STYLE.get(state, "bold red")))
-    table.add_row("version", heartbeat.version)
-    table.add_row("started", heartbeat.started_at)
-    table.add_row("epoch", str(heartbeat.epoch))
-    prices, orders = heartbeat.upstream.prices, heartbeat.upstream.orders
-    lag = "" if prices.lag_ms is None else f", {prices.lag_ms:.0f} ms behind"
-    table.add_row(
-        "prices", f"{_stream(prices.state, prices.reason)}, {prices.symbols} symbols{lag}"
-    )
-    entries = "entries may be sent" if orders.ready else "send no new entries"
-    table.add_row("orders", f"{_stream(orders.state, orders.reason)}, {entries}")
-    if isinstance(heartbeat.tickers, dict):
-        followed = (f"{name} {t.state} {t.seq:,}" for name, t in sorted(heartbeat.tickers.items()))
-        table.add_row("tickers", "\n".join(followed) or "none")
-    for title, numbers in (("counters", heartbeat.counters), ("journal", heartbeat.journal)):
-        table.add_row(title, "\n".join(f"{name} {count:,}" for name, count in numbers.items()))
-    return table
-
-
-def _stream(state: str, reason: str | None) -> str:
-    return f"{state} ({reason})" if reason else state

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ..demo import client_id_of
+from ..extras import how_to_install
 from ..settings import Settings
 from .common import (
     Mistake,
@@ -194,4 +195,4 @@ def _tell_played(player: Player) -> None:
 
 def need_pyarrow() -> None:
     if find_spec("pyarrow") is None:
-        raise Mistake("this needs pyarrow, which is not installed: pip install 'tickerbus[record]'")
+        raise Mistake(f"this needs pyarrow, which is not installed: {how_to_install('record')}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,12 +14,21 @@ from rich.table import Table
 from ..account import AccountRefused
 from ..settings import Settings
 from ..stack import alpaca_access
-from .common import Mistake, console, errors, open_settings, parse_tickers, print_account
+from .common import (
+    Mistake,
+    console,
+    errors,
+    open_settings,
+    parse_tickers,
+    print_account,
+    program,
+)
 from .ladder_options import ladder_options
 from .services import require
 
 if TYPE_CHECKING:
     from ..scale_t import ScaleTConfig
+    from ..scale_t.plan import PlanLine
 
 TickersToTrade = Annotated[
     str, typer.Option("--ticker", metavar="A[,B,…]", help="What to trade; several with commas.")
@@ -84,9 +94,9 @@ def plan(ticker: OneTicker, **ladder: Any) -> None:
     config = config_of(ticker, **ladder)
     _say_account(settings)
     start = config.start_price or _latest_price(settings, config.ticker)
-    offer = config.terms.profit_offset
     table = Table(box=box.SIMPLE_HEAD, title=f"{config.ticker}, {config.terms.side.value}")
-    for name in ("rung", "shares", "entry", "cost so far", "profit orders", "profit"):
+    sizes = "coins" if config.terms.is_crypto else "shares"
+    for name in ("rung", sizes, "entry", "cost so far", "profit orders", "profit"):
         table.add_column(name, justify="left" if name == "profit orders" else "right")
     lines = lines_of(config.terms, start)
     for line in lines:
@@ -94,11 +104,27 @@ def plan(ticker: OneTicker, **ladder: Any) -> None:
         cells = (line.component, line.size, line.entry, line.cost, exits or "-", line.profit)
         table.add_row(*map(str, cells))
     console.print(table)
-    console.print(
-        f"Each full round of every rung makes ${sum(line.profit_cents for line in lines):.2f}"
-        if offer is not None
-        else "No profit orders: it only enters."
-    )
+    console.print(_outcome(config, lines))
+
+
+def _outcome(config: ScaleTConfig, lines: Sequence[PlanLine]) -> str:
+    terms = config.terms
+    if terms.profit_offset is None:
+        return "No profit orders: it only enters."
+    made = sum((line.profit_cents for line in lines), Decimal(0))
+    words = f"Each full round of every rung makes ${max(made, Decimal(0)):.2f}"
+    if not terms.fee_rate:
+        return words
+    words += f", after fees of {terms.fee_rate * 100:.2f}% each way"
+    if (
+        made * 100
+        < sum(Decimal(line.size) * Decimal(line.entry) for line in lines) * terms.fee_rate
+    ):
+        words += (
+            f".\nThe profit offset {terms.profit_offset} hardly pays the fees, or less: no exit "
+            "stands lower than where it does. Ask for more"
+        )
+    return words
 
 
 def config_of(ticker: str, **words: Any) -> ScaleTConfig:
@@ -133,7 +159,10 @@ def _latest_price(settings: Settings, ticker: str) -> Decimal:
     from ..scale_t.venue import VenueFailed
 
     if not settings.has_alpaca_keys:
-        raise Mistake("give a --start-price, or Alpaca keys to ask for the latest trade")
+        raise Mistake(
+            "give a --start-price, or Alpaca keys to ask for the latest trade: `export …`, as "
+            f"`{program()} up` prints it for the local Alpaca"
+        )
     venue = open_venue(settings)
     try:
         latest = venue.latest_trade(ticker)

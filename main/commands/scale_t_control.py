@@ -14,8 +14,8 @@ from ..settings import Settings
 from ..stack import alpaca_access
 from ..utils.redis.constants import normalize_ticker
 from ..utils.redis.errors import InvalidTicker, RedisUnavailable
-from .common import Mistake, console, open_settings, print_account
-from .services import require, require_keys
+from .common import Mistake, console, open_settings, print_account, say
+from .services import require_keys, require_redis
 
 if TYPE_CHECKING:
     from ..scale_t.control import Command, ControlReply
@@ -35,6 +35,7 @@ def scale_t_status(ticker: MaybeTicker = None, client_id: ClientId = "scale-t") 
     """What running ladders own, what works, and what they made."""
     settings = _open()
     replies = _ask(settings, client_id, ticker, "status")
+    _say_accounts(settings, replies)
     for reply in replies:
         _print_state(reply)
 
@@ -133,16 +134,18 @@ def _told_to_flatten(settings: Settings, client_id: str, ticker: str) -> bool:
 
 def _flatten_alone(settings: Settings, client_id: str, ticker: str, state_dir: Path | None) -> bool:
     from ..scale_t.account import open_venue
-    from ..scale_t.flatten import flatten_by_rest
-    from ..scale_t.rebuilt import NotUnderstood, rebuilt_ladder
+    from ..scale_t.alone import AlreadyRuns
+    from ..scale_t.flatten import flatten_alone
+    from ..scale_t.rebuilt import NotUnderstood
     from ..scale_t.saved import StateFileBroken
     from ..scale_t.venue import TooManyOrders, VenueFailed
 
     venue = open_venue(settings)
     try:
-        ladder = rebuilt_ladder(settings, venue, client_id, ticker, state_dir)
-        return flatten_by_rest(ladder, venue, console.print, FLAT_WITHIN_S)
-    except (VenueFailed, NotUnderstood, TooManyOrders, StateFileBroken) as error:
+        return flatten_alone(
+            settings, venue, client_id, ticker, state_dir, console.print, FLAT_WITHIN_S
+        )
+    except (VenueFailed, NotUnderstood, TooManyOrders, StateFileBroken, AlreadyRuns) as error:
         raise Mistake(str(error), NOBODY) from None
     finally:
         venue.close()
@@ -172,16 +175,25 @@ def _status_of(settings: Settings, client_id: str, ticker: str) -> list[ControlR
 def _command(command: Command, ticker: str | None, client_id: str, **arguments: Any) -> None:
     settings = _open()
     replies = _ask(settings, client_id, ticker, command, arguments)
+    _say_accounts(settings, replies)
     _tell(replies)
     if not all(reply.ok for reply in replies):
         raise typer.Exit(1)
 
 
 def _open() -> Settings:
+    """No keys are needed: it goes through Redis, and who answers knows whose account it is."""
     settings = open_settings()
-    require(settings)
-    print_account(alpaca_access(settings))
+    require_redis(settings)
+    if settings.has_alpaca_keys:
+        print_account(alpaca_access(settings))
     return settings
+
+
+def _say_accounts(settings: Settings, replies: list[ControlReply]) -> None:
+    if not settings.has_alpaca_keys:
+        for account in dict.fromkeys(str(reply.state.get("account", "")) for reply in replies):
+            say(account)
 
 
 def _ask(
@@ -251,6 +263,8 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     age = "" if state["price_age_s"] is None else f", {state['price_age_s']:g} s old"
     hand = ", by hand" if state["price_by_hand"] else ""
     stale = ", STALE" if state["price_is_stale"] else ""
+    small = state.get("dust", "0")  # a pair's
+    dust = "" if small == "0" else f"; {small} of it too little for an order"
     held = state["entries_held"] or state["range"]
     if not state["market_open"]:
         held = "the market is closed, or the session's check is not done"
@@ -259,7 +273,7 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("mode", mode),
         ("entries", f"held: {held}" if held else "allowed"),
-        ("owns", f"{state['position']} of at most {state['max_position']}, {state['side']}"),
+        ("owns", f"{state['position']} of at most {state['max_position']}, {state['side']}{dust}"),
         ("price", f"{state['last_price'] or 'none yet'}{age}{stale}{hand}"),
         ("starting price", state["start_price"] or "the first one to come"),
         ("profit", f"{state['realised']} realised, {state['open'] or '?'} open"),

@@ -25,6 +25,7 @@ from ..utils.redis.messages import (
     PriceMessage,
     StatusMessage,
 )
+from ..wording import account_name
 from . import words
 from .alerts import Alert, find_alerts
 from .diagnosis import Check, Facts, World, checks, diagnose, is_followed
@@ -251,11 +252,12 @@ class Board:
     def head(self, now_s: float) -> dict[str, Any]:
         """The page's first line."""
         world, broker = self.world(now_s), self.broker
-        account = broker.account_id if broker and broker.account_id else None
+        account = account_name(broker) if broker else None
         return {
             "state": "UNKNOWN" if world.redis_trouble else world.broker_state or "WAITING",
             "paper": None if broker is None else broker.paper,
-            "account": None if account is None else f"…{words.word(account)[-4:]}",
+            "account": words.word(account) if account else None,
+            "is_local": bool(broker and broker.local is True),
             "orders_ready": bool(broker and broker.upstream.orders.ready),
             "redis_ok": self.redis.trouble is None,
             "address": self.redis.address,

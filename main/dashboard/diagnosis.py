@@ -93,15 +93,18 @@ def diagnose(facts: Facts, world: World) -> Diagnosis:
 
 
 def checks(facts: Facts, world: World) -> Iterator[Check]:
-    """Every link of the way. After the first that fails, only what is known anyway is told."""
-    broken = False
+    """Every link of the way. The first that fails is the cause: what is found behind it is told,
+    but neither blamed nor mended."""
+    cause: Ask | None = None
     for ask in WAY:
         check = ask(facts, world)
-        if broken and ask in BEHIND_BROKER:
+        if cause is None:
+            yield check
+            cause = None if check.ok else ask
+        elif ask in BEHIND_BROKER and (cause in (_redis, _broker) or not check.ok):
             yield Check(name=check.name, ok=None, words="not known while the above fails")
-            continue
-        yield check
-        broken |= not check.ok and ask in (_redis, _broker)
+        else:
+            yield check if check.ok else Check(name=check.name, ok=None, words=check.words)
 
 
 def is_crypto(symbol: str) -> bool:
@@ -187,7 +190,8 @@ def _holder(facts: Facts, world: World) -> Check:
         name="Holders",
         ok=False,
         words="nobody holds it",
-        todo="Subscribe it here, or let a strategy register it.",
+        todo="Subscribe it here, or let a strategy register it. If there is no such ticker, the "
+        "reply says so.",
         state=OFF,
     )
 

@@ -129,7 +129,8 @@ class Panels:
         head = self._board.head(now_s)
         rate = words.rate(self._board.rate)
         market = head["market"]
-        basis: Basis = (head["state"], head["account"], head["paper"], head["redis_ok"], rate)
+        account = (head["account"], head["paper"], head["is_local"])
+        basis: Basis = (head["state"], *account, head["redis_ok"], rate)
         return (
             "_head.html",
             (*basis, market.is_open, market.changes_s),

@@ -53,6 +53,7 @@ class Budget:
     used: int
     limit: int
     source: str
+    crypto: int = 0
 
     @property
     def share(self) -> float:
@@ -99,5 +100,5 @@ def count_holders(holders: Iterable[Holder]) -> dict[str, int]:
 def budget(counts: Mapping[str, int], limit: int, by_broker: bool) -> Budget:
     """What is held of stocks: the plan's limit is for them."""
     source = "" if by_broker else "by ALPACA_SYMBOL_LIMIT here"
-    used = sum(not is_crypto(ticker) for ticker in counts)
-    return Budget(used=used, limit=limit, source=source)
+    crypto = sum(map(is_crypto, counts))
+    return Budget(used=len(counts) - crypto, limit=limit, source=source, crypto=crypto)

@@ -47,6 +47,11 @@ class AlpacaFacts:
         found = self.account.body.get("id")
         return str(found) if found and self.account.status == 200 else None
 
+    @property
+    def account_name(self) -> str:
+        """The end of its number, as Alpaca's own pages show it."""
+        return f"…{str(self.account.body.get('account_number', ''))[-4:]}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AlpacaQuestion:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from ..utils.redis.messages import BrokerStatus
 from .alpaca_facts import AlpacaFacts, Answer
 from .findings import Notebook
 from .redis_clients import judge_clock
+from .redis_facts import Role
 
 FREE_SYMBOLS: Final = 30
 FREE_CALLS: Final = 200  # a minute of the market-data API; a paying plan has thousands
 NEAR_LIMIT: Final = 0.1
 LIVE_KEY, PAPER_KEY = "AK", "PK"
+ALIVE: Final = ("STARTING", "STANDBY", "RUNNING", "DEGRADED")
 BLOCKS: Final = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
 
 
@@ -38,6 +41,21 @@ def judge_alpaca(notebook: Notebook, facts: AlpacaFacts, plan: Plan) -> None:
     for answer in (facts.account, facts.data):
         if answer is not None:
             _judge_rate(notebook, answer)
+
+
+def judge_no_keys(notebook: Notebook, role: Role, heard: BrokerStatus | None) -> None:
+    """Who needs keys that are not set: a broker does, unless one runs already."""
+    how = "ALPACA_API_KEY and ALPACA_API_SECRET, in .env or in the environment"
+    if role != "broker":
+        notebook.note("no_keys", "no keys are set: a strategy that only reads needs none")
+    elif heard is not None and heard.state in ALIVE:
+        notebook.note("no_keys", "no keys are set here; the broker that runs has its own", how)
+    else:
+        notebook.warn(
+            "no_keys",
+            "no keys are set: the broker needs them; demo and up run a local Alpaca instead",
+            how,
+        )
 
 
 def judge_key_kind(notebook: Notebook, plan: Plan) -> None:

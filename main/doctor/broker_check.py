@@ -12,6 +12,7 @@ from ..holders import Holder, read_holders
 from ..utils.redis.config import RedisConfig
 from ..utils.redis.errors import RedisUnavailable
 from ..utils.redis.messages import BrokerStatus
+from ..wording import account_name
 from .findings import Notebook
 
 HEARD_WITHIN_S: Final = 2.2  # one heartbeat comes each second
@@ -100,13 +101,15 @@ def _judge_streams(notebook: Notebook, heard: BrokerStatus) -> None:
         )
 
 
-def judge_account(notebook: Notebook, heard: BrokerStatus | None, account_id: str | None) -> None:
-    """One prefix is one account's."""
+def judge_account(
+    notebook: Notebook, heard: BrokerStatus | None, account_id: str | None, name: str
+) -> None:
+    """One prefix is one account's. `name`: what people know that account by."""
     if heard is not None and heard.account_id and account_id and heard.account_id != account_id:
         notebook.error(
             "other_account",
-            f"the broker under this prefix is account …{heard.account_id[-4:]}'s, and these keys "
-            f"are account …{account_id[-4:]}'s: a broker started here would refuse",
+            f"the broker under this prefix is account {account_name(heard)}'s, and these keys "
+            f"are account {name}'s: a broker started here would refuse",
             "set another BUS_PREFIX for one of the two accounts",
         )
 

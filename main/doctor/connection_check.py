@@ -31,8 +31,8 @@ from .findings import Notebook
 TIMEOUT_S: Final = 4.0
 TAKEN: Final = "406"
 FIND_IT: Final = (
-    "end the program that holds it (another broker, a notebook, a bot with these keys); one that "
-    "was killed holds it for about 90 s more"
+    "end the program that holds it (another broker, a notebook, a bot that streams with alpaca-py "
+    "and these keys); one that was killed holds it for about 90 s more"
 )
 
 

@@ -23,7 +23,8 @@ from ..utils.redis.config import RedisConfig
 from ..utils.redis.errors import RedisUnavailable
 from ..utils.redis.messages import BrokerStatus
 from . import alpaca_facts, broker_check, redis_facts
-from .alpaca_judge import Plan, judge_alpaca
+from .alpaca_facts import AlpacaFacts
+from .alpaca_judge import Plan, judge_alpaca, judge_no_keys
 from .broker_check import HEARD_WITHIN_S
 from .connection_check import Endpoint, judge_connection
 from .findings import Finding, Notebook
@@ -94,11 +95,18 @@ def _examine_network(
     on_redis = _Work(
         "redis", lambda: _examine_redis(examination, settings, redis_notes, broker_notes)
     )
-    on_alpaca = _Work("alpaca", lambda: _examine_alpaca(settings, examination.role, alpaca_notes))
+    on_alpaca = _Work("alpaca", lambda: _examine_alpaca(settings, alpaca_notes))
     _close(on_redis, redis_notes, deadline, examination.timeout_s)
     _close(on_alpaca, alpaca_notes, deadline, examination.timeout_s)
-    broker_check.judge_account(broker_notes, on_redis.result, on_alpaca.result)
-    knows = on_redis.result is not None or on_alpaca.result is not None
+    if not settings.has_alpaca_keys:
+        judge_no_keys(alpaca_notes, examination.role, on_redis.result)
+    if on_alpaca.result is not None:
+        told = on_alpaca.result
+        broker_check.judge_account(
+            broker_notes, on_redis.result, told.account_id, told.account_name
+        )
+    knows_account = on_alpaca.result is not None and on_alpaca.result.account_id is not None
+    knows = on_redis.result is not None or knows_account
     if settings.has_alpaca_keys and knows and examination.role == "broker":
         # On its own notes: who is late must not write into what is being read.
         connection_notes = Notebook("alpaca")
@@ -165,17 +173,9 @@ def _tell_unreachable(notes: Notebook, error: RedisUnavailable) -> None:
     )
 
 
-def _examine_alpaca(settings: Settings, role: Role, notes: Notebook) -> str | None:
-    """The account's id, if Alpaca tells it."""
+def _examine_alpaca(settings: Settings, notes: Notebook) -> AlpacaFacts | None:
+    """What Alpaca told; None without keys."""
     if settings.alpaca_api_key is None or settings.alpaca_api_secret is None:
-        if role == "broker":
-            notes.warn(
-                "no_keys",
-                "no keys are set: the broker needs them; demo and up run a local Alpaca instead",
-                "ALPACA_API_KEY and ALPACA_API_SECRET, in .env or in the environment",
-            )
-        else:
-            notes.note("no_keys", "no keys are set: a strategy that only reads needs none")
         return None
     key = settings.alpaca_api_key.get_secret_value()
     facts = alpaca_facts.gather(
@@ -195,7 +195,7 @@ def _examine_alpaca(settings: Settings, role: Role, notes: Notebook) -> str | No
         is_alpacas_own=_host(settings.trading_url).endswith(ALPACAS_DOMAIN),
     )
     judge_alpaca(notes, facts, plan)
-    return facts.account_id
+    return facts
 
 
 def _endpoint(settings: Settings) -> Endpoint:

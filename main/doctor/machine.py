@@ -89,13 +89,6 @@ def judge_packages(notebook: Notebook, installed: Mapping[str, str | None]) -> N
             is_fine = False
             write = notebook.error if defect.severity is Severity.ERROR else notebook.warn
             write("package_defect", f"{package} {version}: {defect.what}", defect.remedy)
-    if alpaca := installed.get("alpaca-py"):
-        notebook.note(
-            "alpaca_py_streams",
-            f"alpaca-py {alpaca} is used for REST only: its own streams ask for ever with refused "
-            "keys, lose the rest of a frame when a handler raises, and hang on a silent server",
-            "let prices and orders come from the bus, also in your own programs",
-        )
     if is_fine:
         shown = ", ".join(f"{package} {version}" for package, version in installed.items())
         notebook.fine("packages", shown)

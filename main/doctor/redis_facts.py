@@ -20,10 +20,11 @@ Role = Literal["broker", "strategy"]
 
 PINGS: Final = 15
 EVENT_ID_RETENTION_S: Final = 604_800  # as in functions.lua, where nothing else is configured
+EVENT_IDS_MAX: Final = 1_500_000  # likewise
 _CONFIGS: Final = (
     *("maxmemory", "maxmemory-policy", "client-output-buffer-limit", "save", "appendonly"),
     *("appendfsync", "min-replicas-to-write", "maxclients", "protected-mode", "bind"),
-    *("requirepass", "stop-writes-on-bgsave-error", "maxmemory-clients"),
+    *("requirepass", "stop-writes-on-bgsave-error", "maxmemory-clients", "proc-title-template"),
 )
 
 
@@ -47,13 +48,13 @@ class RedisFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class EventFacts:
-    """The trade events' log, where there is one: how many stand in it, over how long, how many were
-    ever logged, and how long an event id is known (0: for ever)."""
+    """The trade events' log, where there is one: how many stand in it, over how long, how long an
+    event id is known at most, and how many of them are."""
 
     length: int
     span_s: float
-    ever: int
     retention_s: int
+    ids_max: int = EVENT_IDS_MAX
 
 
 def gather(config: RedisConfig, role: Role, *, secured: bool) -> RedisFacts:
@@ -103,20 +104,19 @@ def _events(client: redis.Redis, names: TradeNames) -> EventFacts | None:
     """None, without a word, where there are none or this user has nothing to do with them."""
     try:
         told: Any = client.xinfo_stream(names.log)
-        said: Any = client.hget(names.config, "event_id_retention_s")
+        said: Any = client.hmget(names.config, "event_id_retention_s", "event_ids_max")
     except redis.ResponseError:
         return None
     first, last = told["first-entry"], told["last-entry"]
     if not first or not last:
         return None
     span_ms = _millis(last[0]) - _millis(first[0])
-    ever = int(told.get("entries-added", told["length"]))
-    text = _text(said or "")
+    retention, most = (_text(each or "") for each in said)
     return EventFacts(
         length=int(told["length"]),
         span_s=span_ms / 1_000,
-        ever=ever,
-        retention_s=int(text) if text.isdecimal() else EVENT_ID_RETENTION_S,
+        retention_s=int(retention) if retention.isdecimal() else EVENT_ID_RETENTION_S,
+        ids_max=int(most) if most.isdecimal() else EVENT_IDS_MAX,
     )
 
 

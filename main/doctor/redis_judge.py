@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..embedded_valkey import TITLE
 from ..utils.redis.batch import JournalBounds
 from ..utils.redis.ready import OLDEST_SERVER
 from .findings import Notebook
 from .redis_clients import FULL_SHARE, MB, judge_clients, judge_clock, shown_mb
 from .redis_facts import EventFacts, RedisFacts
 
-EVENT_ID_BYTES: Final = 120  # of memory, for each known id of a trade event
-MANY_ID_MB: Final = 1_024  # where Redis has no limit that says what is much
+EVENT_ID_BYTES: Final = 90  # of memory, for each known id of a trade event
 _FEW_EVENTS: Final = 1_000  # tell no pace
 
 
@@ -130,20 +130,30 @@ def _judge_room(notebook: Notebook, info: Mapping[str, Any], expected: Expectati
 def _judge_event_ids(
     notebook: Notebook, info: Mapping[str, Any], events: EventFacts | None
 ) -> None:
-    """What the trade events' known ids come to take, at the log's own pace."""
+    """How long the trade events' ids are known at the log's own pace, and what they take."""
     if events is None or events.length < _FEW_EVENTS:
         return
     pace = events.length / max(events.span_s, 1.0)
-    known = events.ever if not events.retention_s else pace * events.retention_s
-    mb = int(known * EVENT_ID_BYTES) // MB
+    sure_s = min(events.retention_s, events.ids_max * 2 / 3 / pace)
+    mb = int(min(events.ids_max, pace * events.retention_s * 1.5) * EVENT_ID_BYTES) // MB
     most = int(info.get("maxmemory", 0)) // MB
-    told = f"at {pace:.1f} events a second their known ids come to {known:,.0f}, some {mb:,} MB"
-    if mb > (most // 2 if most else MANY_ID_MB):
+    told = (
+        f"at {pace:.1f} trade events a second an id is known for {sure_s / 3_600:,.0f} hours, "
+        f"and all of them take up to {mb:,} MB"
+    )
+    if most and mb > most // 2:
         notebook.warn(
             "event_ids",
-            f"{told}: the log ends at its length, they only with their time",
-            "shorten it: tickerbus events config event_id_retention_s=86400; what is published "
-            "once more after that is taken for new",
+            f"{told}, of {most:,} MB",
+            "raise maxmemory, or lower it: tickerbus events config event_ids_max=500000; what is "
+            "published once more later than that is taken for new",
+        )
+    elif sure_s < events.retention_s:
+        notebook.warn(
+            "event_ids",
+            f"{told}: event_ids_max is reached before event_id_retention_s is over",
+            "raise it: tickerbus events config event_ids_max=…, some 90 bytes of Redis each; or "
+            "shorten event_id_retention_s to what is enough",
         )
     else:
         notebook.fine("event_ids", told)
@@ -175,6 +185,12 @@ def _judge_persistence(
             )
         else:
             notebook.fine("persistence", "append-only file: a restart keeps what was written")
+    elif config.get("proc-title-template") == TITLE:
+        notebook.note(
+            "persistence",
+            "the embedded Valkey of up and demo keeps nothing: it ends with them",
+            "for production a Redis of your own, with CONFIG SET appendonly yes",
+        )
     elif config and not config.get("save"):
         notebook.warn(
             "persistence",

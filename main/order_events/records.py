@@ -44,3 +44,13 @@ class Memory(msgspec.Struct, kw_only=True):
 
     def holding(self, owner: str | None) -> Holding:
         return self.holdings.setdefault(owner or "", Holding())
+
+    def forget_ended(self, keep: int) -> list[str]:
+        """Once there are twice as many, let go of the oldest ended orders, all but `keep`."""
+        if len(self.orders) <= 2 * keep:
+            return []
+        ended = [order_id for order_id, record in self.orders.items() if record.ended]
+        gone = ended[: max(0, len(ended) - keep)]
+        for order_id in gone:
+            del self.orders[order_id]
+        return gone

@@ -14,6 +14,10 @@ from ..utils.redis.gap_tracker import Place
 from .errors import NotARecording
 from .parts import days_in, parts_of, tables_of
 
+NO_PARQUET: Final = (
+    "it is no Parquet file, or not a whole one. What can be replayed is what `record` writes, and "
+    "`journal AAPL --export parquet --into aapl.parquet`; CSV and JSON are for other programs"
+)
 _COLUMNS: Final = ["recorded_at", "channel", "type", "epoch", "seq", "payload"]
 
 
@@ -93,7 +97,9 @@ def _files(path: Path) -> list[Path]:
 def _check(file: Path) -> None:
     try:
         names = set(pq.read_schema(file).names)
-    except (pa.ArrowInvalid, OSError) as error:
+    except pa.ArrowInvalid as error:
+        raise NotARecording(file, NO_PARQUET) from error
+    except OSError as error:
         raise NotARecording(file, str(error).splitlines()[0]) from error
     if missing := sorted(set(_COLUMNS) - names):
         raise NotARecording(file, f"it has no column {', '.join(missing)}")

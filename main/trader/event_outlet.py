@@ -27,6 +27,7 @@ from .log import ExecutorLog
 SOURCE: Final = "trader"
 PREPARE_S: Final = 2.0
 _RETRY_S: Final = 0.5
+KEEP_ENDED: Final = 5_000  # orders of each symbol
 _LOG_EVERY_S: Final = 10.0
 
 
@@ -135,6 +136,9 @@ class EventOutlet:
         else:
             maker = self._maker(happening.symbol)
             events = [] if maker is None else maker.take(happening)
+            if maker is not None:
+                maker.take_changed()  # nobody saves it here: the bridge does
+                maker.memory.forget_ended(KEEP_ENDED)
         for event in events:
             self._publish(event)
 

@@ -27,6 +27,7 @@ from .open_orders import OpenOrders
 from .unresolved import Unresolved, not_placed
 
 FIRST_POLL_S: Final = 0.2
+KEEP_ENDED: Final = 5_000  # orders; those before are Alpaca's to tell
 _GROWTH: Final = 1.6
 _RESERVE: Final = 0.25  # of the budget: what looks leave to orders
 _MOST_HELD_BACK: Final = 10  # looks
@@ -297,6 +298,7 @@ class OrderWatch:
             for order in orders:
                 if str(order.get("status")) in ENDED and self._open.knows_all(order):
                     self._end(order)
+            self._tracker.forget_ended(KEEP_ENDED)
             self._changed.notify_all()
 
     def _end(self, order: OrderData) -> None:

@@ -32,8 +32,11 @@ def _wait_for_parts(person: Person, count: int) -> None:
 
 
 def test_the_plain_demo_sees_the_whole_road_work(person: Person) -> None:
-    demo = person.types(f"demo --seconds 8 --plain --tickers AAPL,MSFT,BTC/USD {_ports()}")
+    mine = person.folder / "state"
+    line = f"demo --seconds 8 --plain --tickers AAPL,MSFT,BTC/USD {_ports()}"
+    demo = person.types(line, XDG_STATE_HOME=str(mine))
     assert demo.code == 0, demo.out + demo.err
+    assert not mine.exists(), "a second demo beside this one would meet its ladder there"
     assert "PAPER account …" in demo.out.splitlines()[2]
     for part in ("parts", "broker", "prices", "order new", "order fill"):
         assert re.search(rf"^ok +{part} ", demo.out, re.M), demo.out

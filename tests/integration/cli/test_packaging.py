@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PATIENCE_S, ROOT, Person, ended, free_port, interrupt, read_until
+from .conftest import ROOT, Person, ended, free_port, interrupt, read_until
 
 pytestmark = pytest.mark.integration
 
@@ -138,8 +138,8 @@ def test_the_readmes_consumer_and_an_example_get_prices_beside_a_main_py(
         try:
             assert re.search(r"AAPL +[\d.]+ .*\d", read_until(consumer, "AAPL"))
         finally:
-            consumer.kill()
-            consumer.communicate(timeout=PATIENCE_S)
+            left = interrupt(consumer)
+        assert (left.code, left.err) == (0, ""), "Ctrl-C is no error"
     assert interrupt(up).code == 0
 
 

@@ -56,9 +56,23 @@ def test_up_says_where_everything_is_and_what_to_try(running: Up) -> None:
 def test_status_shows_the_heartbeat(second: Person) -> None:
     status = second.types("status")
     assert status.code == 0, status.err
-    assert status.out.startswith("PAPER account id …")
+    assert status.out.startswith("PAPER account …SIM1 at the local Alpaca\n")
     assert re.search(r"broker +│ RUNNING", status.out)
     assert re.search(r"orders +│ LIVE, entries may be sent", status.out)
+
+
+def test_status_all_names_every_counter_too(second: Person) -> None:
+    told = second.types("status --all")
+    assert told.code == 0, told.err
+    assert re.search(r"restarts +[\d,]+ Stops and starts", told.out)
+
+
+def test_the_doctor_finds_nothing_to_mend_in_what_up_has_brought_up(second: Person) -> None:
+    """A loaded machine may be slow, which is its own finding: only what is ours is asked for."""
+    told = json.loads(second.types("doctor --json").out)["findings"]
+    severity = {finding["name"]: finding["severity"] for finding in told}
+    assert severity["redis.persistence"] == severity["alpaca.no_keys"] == "note"
+    assert severity["broker.state"] == "fine"
 
 
 def test_a_ticker_is_registered_listed_and_let_go(second: Person, bus: redis.Redis) -> None:

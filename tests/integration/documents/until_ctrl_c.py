@@ -37,6 +37,9 @@ def main(command: str) -> int:
         print(f"{command}: still there {ENDS_WITHIN_S} s after Ctrl-C")
         return 1
     print((first + rest).decode(errors="replace"), end="")
+    if b"Traceback" in rest:
+        print(f"{command}: Ctrl-C shows a traceback")
+        return 1
     if process.returncode not in ENDED_BY_CTRL_C:
         print(f"{command}: ended with {process.returncode}")
         return 1

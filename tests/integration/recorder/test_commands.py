@@ -68,6 +68,17 @@ def test_since_leaves_out_what_was_before(program: Programs, payloads: list[str]
     assert nothing.lines[0].startswith("the journal has nothing of AAPL since ")
 
 
+def test_a_ticker_of_which_nothing_is_kept_is_an_error_and_begins_no_file(
+    program: Programs, payloads: list[str], tmp_path: Path
+) -> None:
+    lines = [program("journal", "NOPE", *more) for more in (("--since", "10m"), ())]
+    lines.append(program("journal", "NOPE", "--export", "csv", "--into", "nope.csv"))
+    assert [process.exit_code(60) for process in lines] == [1, 1, 1]
+    assert {process.lines[0] for process in lines} == {lines[0].lines[0]}
+    assert lines[0].lines[0].startswith("nothing is kept of NOPE on this Redis")
+    assert not (tmp_path / "nope.csv").exists()
+
+
 def _timestamp(payload: str) -> str:
     return str(json.loads(payload)["timestamp"])
 

@@ -17,6 +17,7 @@ from main.dashboard.config import DashboardConfig
 from main.dashboard.registrar import Registrar
 from main.dashboard.server import DashboardServer
 from main.holders import read_holders
+from main.scale_t.alone import TickerLease
 from main.utils.redis.batch import JournalBounds
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.constants import CHANNELS, BusNames
@@ -384,3 +385,15 @@ def test_every_right_of_the_broker_is_missed_at_start_by_who_lacks_it(users: Use
         if complete:
             not_missed.add(right.removeprefix("+"))
     assert not_missed == SELDOM_NEEDED
+
+
+def test_a_strategy_leases_its_own_tickers_and_nobody_elses(users: Users) -> None:
+    """That no second process trades in its name, and that none can stop another's."""
+    as_strategy = users.grant("strategy", tickers=("AAPL",))
+    with closing(TickerLease(as_strategy, "strategy", "AAPL", pytest.fail)) as lease:
+        lease.take()
+        with closing(as_strategy.client()) as client:
+            assert client.pttl(CHANNELS.get_consumer_lease("strategy", "AAPL")) > 0
+            for theirs in (("another", "AAPL"), ("strategy", "MSFT")):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.set(CHANNELS.get_consumer_lease(*theirs), "mine")

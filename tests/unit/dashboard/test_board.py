@@ -246,6 +246,7 @@ def test_crypto_does_not_take_of_the_plans_symbols(board: Board) -> None:
     board.take_holders(hold(("AAPL", "a"), ("AAPL", "b"), ("BTC/USD", "a")))
     assert board.budget().used == 1
     assert board.budget().words == "1 of 30"
+    assert board.budget().crypto == 1
 
 
 def test_every_message_of_the_bus_can_be_taken(board: Board) -> None:

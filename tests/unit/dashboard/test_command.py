@@ -29,7 +29,8 @@ def test_without_its_packages_it_says_what_to_install(
         main()
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert "The page needs fastapi, uvicorn: pip install 'tickerbus[dashboard]'" in said
+    assert "The page needs fastapi, uvicorn: " in said
+    assert "[dashboard]'" in said
 
 
 def test_the_page_is_not_imported_by_who_does_not_want_it() -> None:

@@ -81,7 +81,7 @@ def test_each_cause_has_its_own_words(
     assert found.state == state
     assert words in found.why
     failing = [check for check in checks(facts(**seen), world(**around)) if check.ok is False]
-    assert failing[0].words == found.why, "the ticker's own page says the same"
+    assert [check.words for check in failing] == [found.why], "the ticker's own page says the same"
 
 
 def test_no_cause_shadows_a_nearer_one() -> None:
@@ -91,6 +91,22 @@ def test_no_cause_shadows_a_nearer_one() -> None:
     assert diagnose(all_bad, around).why == "no answer"
     told = {check.name: check.ok for check in checks(all_bad, around)}
     assert told["Alpaca's prices"] is None, "what lies behind the broker cannot be known"
+
+
+def test_a_ticker_that_nobody_holds_has_one_cause_only() -> None:
+    """An unknown ticker, say: that nobody trades it is not a second cause."""
+    around = world(broker=heartbeat(tickers={}))
+    found = {check.name: check for check in checks(facts(holders=0, last_at_s=None), around)}
+    assert [check.name for check in found.values() if check.ok is False] == ["Holders"]
+    assert found["Trades"].words == "not known while the above fails"
+    assert "no such ticker" in found["Holders"].todo
+
+
+def test_a_closed_market_is_told_beside_the_cause_and_not_as_one() -> None:
+    around = world(broker=heartbeat(tickers={}), market=CLOSED)
+    found = {check.name: check for check in checks(facts(holders=0, last_at_s=None), around)}
+    assert (found["Market"].ok, found["Market"].todo) == (None, "")
+    assert "closed" in found["Market"].words
 
 
 def test_a_broker_that_has_only_just_been_looked_for_is_not_called_silent() -> None:

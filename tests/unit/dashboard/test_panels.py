@@ -42,7 +42,15 @@ def poison(board: Board) -> None:
     held = [Holder(ticker=EVIL, client_id=BREAKOUT, until_ms=None, data=[EVIL])]
     board.take_holders(held)
     board.take_broker(
-        heartbeat(EVIL, prices=BREAKOUT, reason=EVIL, tickers={EVIL: BREAKOUT}), FRIDAY_S
+        heartbeat(
+            EVIL,
+            prices=BREAKOUT,
+            reason=EVIL,
+            tickers={EVIL: BREAKOUT},
+            account_short="<img",
+            local=True,
+        ),
+        FRIDAY_S,
     )
     board.take(price(symbol=EVIL), FRIDAY_S)
     board.take(halt(BREAKOUT, symbol=EVIL), FRIDAY_S)
@@ -124,6 +132,30 @@ def test_a_tickers_page_says_the_cause_in_one_sentence(board: Board, panels: Pan
     board.take_broker(heartbeat(tickers={"AAPL": "LIVE"}), FRIDAY_S)
     board.tick(FRIDAY_S)
     assert "Yes: all is well." in panels.render("checks", FRIDAY_S, "AAPL")
+
+
+def test_crypto_beside_the_budget_is_said_not_to_count(board: Board, panels: Panels) -> None:
+    held = [
+        Holder(ticker=ticker, client_id="b", until_ms=None, data=["trades"])
+        for ticker in ("AAPL", "BTC/USD")
+    ]
+    board.take_holders(held[:1])
+    assert "crypto" not in panels.render("budget", FRIDAY_S)
+    board.take_holders(held)
+    assert "1 of crypto beside them, not counted" in panels.render("budget", FRIDAY_S)
+
+
+def test_the_account_goes_by_its_number_and_a_local_one_is_named(
+    board: Board, panels: Panels
+) -> None:
+    board.take_broker(heartbeat(account_short="SIM1", local=True), FRIDAY_S)
+    for name in ("head", "broker"):
+        html = panels.render(name, FRIDAY_S)
+        assert "…SIM1" in html
+        assert "local Alpaca" in html
+    board.take_broker(heartbeat(account_short="9Z8Y", local=False), FRIDAY_S)
+    assert "…9Z8Y" in panels.render("head", FRIDAY_S)
+    assert "local" not in panels.render("head", FRIDAY_S)
 
 
 def test_a_gap_of_the_ticker_is_told_on_its_page(board: Board, panels: Panels) -> None:

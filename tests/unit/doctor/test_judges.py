@@ -7,13 +7,20 @@ from typing import Any
 import pytest
 
 from main.doctor.alpaca_facts import AlpacaFacts, Answer
-from main.doctor.alpaca_judge import Plan, judge_alpaca
+from main.doctor.alpaca_judge import Plan, judge_alpaca, judge_no_keys
 from main.doctor.broker_check import judge_account, judge_broker, judge_budget
 from main.doctor.connection_check import Endpoint, judge_connection
 from main.doctor.findings import Notebook, Severity
 from main.doctor.redis_clients import judge_clock, pubsub_limits
-from main.doctor.redis_facts import EVENT_ID_RETENTION_S, EventFacts, RedisFacts
+from main.doctor.redis_facts import (
+    EVENT_ID_RETENTION_S,
+    EVENT_IDS_MAX,
+    EventFacts,
+    RedisFacts,
+    Role,
+)
 from main.doctor.redis_judge import Expectations, judge_redis
+from main.embedded_valkey import TITLE
 from main.holders import Holder
 from main.trade_events.library import library_source
 from main.utils.redis.batch import JournalBounds
@@ -74,24 +81,24 @@ def redis_findings(
     [
         (1, 604_800, 0, []),
         (100, 604_800, 0, ["redis.event_ids"]),
-        (100, 86_400, 0, []),
+        (100, 7_200, 0, []),
         (1, 604_800, 100, ["redis.event_ids"]),
-        (1, 0, 0, ["redis.event_ids"]),
     ],
 )
-def test_known_ids_of_trade_events_that_would_fill_redis_are_told_in_time(
+def test_known_ids_of_trade_events_that_go_too_early_or_take_too_much_are_told_in_time(
     pace: int, retention_s: int, maxmemory_mb: int, expected: list[str]
 ) -> None:
-    """The log has a length; its events' ids have only a time. 0 is for ever."""
-    events = EventFacts(length=2_000, span_s=2_000 / pace, ever=10**8, retention_s=retention_s)
+    """They are bounded by time and by count: whichever is reached first."""
+    events = EventFacts(length=2_000, span_s=2_000 / pace, retention_s=retention_s)
     info = {"maxmemory": maxmemory_mb * 2**20, "used_memory": 0}
     found = redis_findings(info, events=events)
     assert [each for each in found if each != "redis.memory_small"] == expected
 
 
-def test_the_doctor_knows_how_long_an_id_is_known() -> None:
-    """Where nothing is configured, it is the server-side functions' own number."""
+def test_the_doctor_knows_how_long_an_id_is_known_and_how_many_are() -> None:
+    """Where nothing is configured, these are the server-side functions' own numbers."""
     assert f"event_id_retention_s = {EVENT_ID_RETENTION_S},".encode() in library_source()
+    assert f"event_ids_max = {EVENT_IDS_MAX},".encode() in library_source()
 
 
 def test_a_good_redis_has_nothing_to_mend() -> None:
@@ -123,6 +130,11 @@ def test_a_misconfigured_redis_is_named(
     info: dict[str, Any], config: dict[str, str], name: str
 ) -> None:
     assert redis_findings(info, config) == [name]
+
+
+def test_the_embedded_valkey_that_keeps_nothing_is_as_it_should_be() -> None:
+    config = {"save": "", "proc-title-template": TITLE}
+    assert redis_findings({"aof_enabled": 0}, config) == []
 
 
 def test_slow_answers_clocks_apart_and_lacking_rights_are_named() -> None:
@@ -214,12 +226,26 @@ def test_a_standby_is_told_of() -> None:
 
 def test_another_accounts_broker_under_the_prefix_is_named() -> None:
     notebook = Notebook("broker")
-    judge_account(notebook, heartbeat(), "account-1")
-    judge_account(notebook, None, "account-1")
-    judge_account(notebook, heartbeat(), None)
+    judge_account(notebook, heartbeat(), "account-1", "…1A2B")
+    judge_account(notebook, None, "account-1", "…1A2B")
+    judge_account(notebook, heartbeat(), None, "…")
     assert notebook.findings == []
-    judge_account(notebook, heartbeat(), "account-2")
+    judge_account(notebook, heartbeat(), "account-2", "…9Z8Y")
     assert mended(notebook) == ["broker.other_account"]
+    assert "account …9Z8Y's" in notebook.findings[0].found
+
+
+@pytest.mark.parametrize(
+    ("role", "heard", "expected"),
+    [("broker", False, ["alpaca.no_keys"]), ("broker", True, []), ("strategy", False, [])],
+)
+def test_lacking_keys_are_to_be_mended_only_where_a_broker_is_lacking_too(
+    role: Role, heard: bool, expected: list[str]
+) -> None:
+    notebook = Notebook("alpaca")
+    judge_no_keys(notebook, role, heartbeat() if heard else None)
+    assert [finding.name for finding in notebook.findings] == ["alpaca.no_keys"]
+    assert mended(notebook) == expected
 
 
 def test_a_full_symbol_budget_is_named_and_pairs_do_not_count_against_stocks() -> None:

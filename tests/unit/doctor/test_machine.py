@@ -33,6 +33,11 @@ def test_redis_8_0_0_is_the_one_bad_version(notebook: Notebook) -> None:
     assert "redis 8.0.0" in notebook.findings[0].found
 
 
+def test_good_packages_are_one_line_without_advice(notebook: Notebook) -> None:
+    judge_packages(notebook, {"redis": "8.1.0", "alpaca-py": "0.44.0"})
+    assert [(f.name, f.remedy) for f in notebook.findings] == [("machine.packages", "")]
+
+
 def test_a_missing_package_is_named_with_how_to_install_it(notebook: Notebook) -> None:
     judge_packages(notebook, {"hiredis": None})
     assert names(notebook) == ["machine.package_missing"]

@@ -11,6 +11,7 @@ from main.__main__ import app
 from main.commands.common import Mistake
 from main.commands.faults import exit_code_of, words_of
 from main.commands.recorder import need_pyarrow
+from main.recorder.errors import NotARecording
 
 
 @pytest.mark.parametrize(
@@ -41,8 +42,21 @@ def test_bad_use_says_what_to_do_and_ends_with_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["aapl.csv", "aapl.parquet"])
+def test_what_is_no_parquet_is_said_to_be_none_and_how_to_get_some(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("timestamp,symbol\n")
+    with pytest.raises(NotARecording) as caught:
+        app(["replay", name], standalone_mode=False)
+    assert "no Parquet file" in str(caught.value)
+    assert "--export parquet" in str(caught.value)
+    assert exit_code_of(caught.value) == 2
+
+
 def test_a_missing_pyarrow_is_named_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     need_pyarrow()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(Mistake, match=r"pip install 'tickerbus\[record\]'"):
+    with pytest.raises(Mistake, match=r"pip install -e '.*\[record\]'"):
         need_pyarrow()

@@ -50,7 +50,7 @@ def test_what_no_recorder_wrote_is_said_to_be_none(tmp_path: Path) -> None:
         Recording(tmp_path)
     text = tmp_path / "text.parquet"
     text.write_text("price,volume\n")
-    with pytest.raises(NotARecording, match="Parquet magic bytes not found"):
+    with pytest.raises(NotARecording, match="it is no Parquet file"):
         Recording(text)
     other = tmp_path / "other.parquet"
     pq.write_table(pa.table({"seq": [1]}), other)

@@ -355,3 +355,33 @@ def test_filled_qty_of_every_order_only_grows(messages: list[OrderMessage]) -> N
         now = {order.order_id: order.filled_qty for order in tracker.orders()}
         assert all(now[order_id] >= filled for order_id, filled in before.items())
         before = now
+
+
+def test_ended_orders_are_forgotten_but_not_what_a_living_one_stems_from() -> None:
+    """A parent that filled long ago says whose its leg is, and a chain's fills are one sum."""
+    tracker = OrderTracker()
+
+    def see(order_id: str, status: str, name: str = "", **more: Any) -> None:
+        order = {"id": order_id, "client_order_id": name, "status": status, **more}
+        tracker.absorb({"symbol": "AAPL", "qty": "5", "filled_qty": "0", **order})
+
+    see("parent", "filled", "bot:1", filled_qty="5", legs=[{"id": "leg", "status": "new"}])
+    see("old", "replaced", "bot:2", filled_qty="2", replaced_by="next")
+    see("next", "new", "bot:3", replaces="old")
+    see("gone", "replaced", "bot:4", replaced_by="gone-too")
+    see("gone-too", "canceled", "bot:5", replaces="gone")
+    for number in range(20):
+        see(f"o{number}", "canceled", f"other:{number}")
+    assert tracker.forget_ended(keep=50) == 0
+    assert tracker.forget_ended(keep=5) == 17
+    assert {order.order_id for order in tracker.orders()} == {
+        *("parent", "leg", "old", "next"),
+        *(f"o{number}" for number in range(15, 20)),
+    }
+    assert tracker.is_of("bot", "leg")
+    chain = tracker.chain("next")
+    assert chain is not None
+    assert chain.filled_qty == 2
+    assert tracker.by_client_order_id("bot:4") is None
+    see("o3", "canceled", "other:3")
+    assert tracker.order("o3") is not None, "told again, it is known again"

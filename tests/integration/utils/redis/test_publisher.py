@@ -15,7 +15,7 @@ from main.embedded_valkey import EmbeddedValkey
 from main.utils.redis.batch import FUNCTION, JournalBounds
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.constants import CHANNELS
-from main.utils.redis.errors import Abandoned, Fenced, IllegalUse, RedisUnavailable
+from main.utils.redis.errors import Abandoned, Fenced, IllegalUse, InvalidTicker, RedisUnavailable
 from main.utils.redis.messages import QuoteMessage, decode_typed, rfc3339
 from main.utils.redis.publisher import RedisPublisher
 from tests.conftest import wait_for
@@ -434,6 +434,38 @@ def test_what_was_sent_ahead_to_a_frozen_redis_goes_through_once_it_wakes(
     assert not thread.is_alive()
     with own_config.client() as admin:
         assert ids(admin, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2, 3)]
+
+
+def test_a_batch_is_packed_while_redis_has_not_confirmed_the_one_before(
+    own_valkey: EmbeddedValkey, own_config: RedisConfig, publisher_on: Publishers
+) -> None:
+    """And with it goes nothing: it is sent after that, in its order."""
+    publisher = publisher_on(own_config)
+    publisher.publish_batch([price(number=1)])
+    os.kill(own_valkey.pid, signal.SIGSTOP)
+    publisher.publish_batch([price(number=2)], more=True)
+    assert publisher._packer is not None
+    seqs = publisher._packer.seqs
+    thread = threading.Thread(target=publisher.publish_batch, args=([price(number=3)],))
+    thread.start()
+    wait_for(lambda: publisher._packer and publisher._packer.seqs != seqs, what="it is packed")
+    assert publisher.counters["messages"] == 1, "the one before is not confirmed"
+    os.kill(own_valkey.pid, signal.SIGCONT)
+    thread.join(10)
+    with own_config.client() as admin:
+        assert ids(admin, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2, 3)]
+
+
+def test_what_cannot_be_packed_leaves_alone_what_was_sent_ahead(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    publisher = publisher_on(config)
+    publisher.publish_batch([price(number=1)], more=True)
+    with pytest.raises(InvalidTicker):
+        publisher.publish_batch([price(), price("no ticker")])
+    publisher.publish_batch([price(number=2)])
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2)]
+    assert publisher.seqs() == {"AAPL": 2}
 
 
 # -- what comes late, and who else is there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,12 @@ import pytest
 from main.utils.redis.callbacks import check_callbacks, data_of
 from main.utils.redis.client import TickerClient
 from main.utils.redis.config import RedisConfig
-from main.utils.redis.errors import BusError, InvalidTicker, RegistrationRejected
+from main.utils.redis.errors import (
+    BusError,
+    InvalidTicker,
+    RedisUnavailable,
+    RegistrationRejected,
+)
 from main.utils.redis.follow_options import follow_options
 from main.utils.redis.gap_tracker import Place
 from main.utils.redis.messages import (
@@ -102,6 +108,30 @@ def test_a_callback_on_bars_asks_for_bars() -> None:
 def test_a_wrong_environment_is_named() -> None:
     with pytest.raises(ValueError, match="REDIS_PORT must be a number"):
         TickerClient.from_env(client_id="my-bot", env={"REDIS_PORT": "x"})
+
+
+def test_where_nobody_listens_the_error_says_how_to_start_one() -> None:
+    lost = TickerClient.from_env(client_id="my-bot", env={"REDIS_PORT": "1"})
+    with pytest.raises(RedisUnavailable, match="nobody listens there") as raised:
+        lost.open()
+    (hint,) = raised.value.__notes__
+    assert "tickerbus up" in hint
+    assert "REDIS_URL" in hint
+
+
+@pytest.mark.parametrize(
+    ("cause", "nobody"),
+    [
+        (ConnectionRefusedError(111, "refused"), True),
+        (socket.gaierror(-2, "unknown"), True),
+        (TimeoutError(), False),
+        ("WRONGPASS", False),
+    ],
+)
+def test_only_an_address_without_a_redis_is_one_where_nobody_is(
+    cause: BaseException | str, nobody: bool
+) -> None:
+    assert RedisUnavailable("h:1", cause).nobody_there is nobody
 
 
 def test_the_connections_bear_the_clients_name_and_secured_mode_comes_from_the_environment() -> (
