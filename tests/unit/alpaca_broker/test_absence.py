@@ -150,3 +150,31 @@ def test_who_comes_back_after_its_lease_ended_unheard_is_told_of_the_time_betwee
     assert told == {"AAPL": before_ns - 5}
     place.absence.teller(["AAPL"])(["AAPL"])
     assert place.told() == {}, "once"
+
+
+def test_an_acknowledgement_that_comes_after_the_ticker_was_left_uses_nothing_up(
+    place: Place,
+) -> None:
+    """Its lease lapsed before Alpaca answered: who comes back lacks what it lacked before."""
+    published_ns, lapsed_ns = time.time_ns() - 20 * SECOND, time.time_ns() - 10 * SECOND
+    place.publish("AAPL", published_ns)
+    place.absence.begin(restored=["AAPL"])
+    late = place.absence.teller(["AAPL"])
+    place.absence.lapsed(["AAPL"], lapsed_ns)
+    place.absence.left(["AAPL"])
+    late(["AAPL"])
+    assert place.told() == {}
+    place.absence.teller(["AAPL"])(["AAPL"])
+    causes = {(item.cause, item.from_ns) for item in place.buffer.take(0)}  # type: ignore[union-attr]
+    assert causes == {("broker_restart", published_ns), ("upstream_disconnected", lapsed_ns)}
+
+
+def test_the_age_is_that_of_before_the_run_however_often_alpaca_is_asked(place: Place) -> None:
+    """A live trade that came between two questions is not what was published before."""
+    published_ns = time.time_ns() - 20 * SECOND
+    place.publish("AAPL", published_ns)
+    place.absence.begin(restored=["AAPL"])
+    place.absence.teller(["AAPL"])
+    place.publish("AAPL", time.time_ns(), number=2)
+    place.absence.teller(["AAPL"])(["AAPL"])
+    assert place.told() == {"AAPL": published_ns}
