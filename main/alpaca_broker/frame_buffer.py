@@ -189,13 +189,14 @@ class FrameBuffer:
         return not self._items
 
     def waiting(self) -> tuple[int, float]:
-        """(bytes that wait, seconds that the oldest has waited)."""
+        """(bytes that wait, seconds that the oldest data has waited, folded or not)."""
         with self._lock:
-            now = Frame("", b"", self.steady_ns() + self._ahead_ns)
-            return self._bytes, self._oldest_age_s(now)
+            now_ns = self.steady_ns() + self._ahead_ns
+            data = (_begun_ns(item) for item in self._items if isinstance(item, Frame | Folded))
+            return self._bytes, max(0, now_ns - next(data, now_ns)) / 1e9
 
     def behind_s(self) -> float:
-        """How old the oldest is of what waits here to be published or told, in seconds."""
+        """How far back the oldest of what waits to be published or told reaches, in seconds."""
         with self._lock:
             now_ns = self.steady_ns() + self._ahead_ns
             return max(0, now_ns - min(map(_begun_ns, self._items), default=now_ns)) / 1e9

@@ -39,11 +39,12 @@ class StatusDesk:
         self._reconciled_session = 0
         self._judges: dict[str, StreamJudge] = {}
         self._verdicts: dict[str, Verdict] = {}
+        self._silent: dict[str, tuple[str, frozenset[str]]] = {}
 
     def begin(self) -> None:
         """A new start: nothing of the last one holds."""
         self._started_ns, self._reconciled_session = time.time_ns(), 0
-        self._judges, self._verdicts = {}, {}
+        self._judges, self._verdicts, self._silent = {}, {}, {}
 
     def orders_reconciled(self, session: int) -> None:
         """All that the order stream missed before this session is published."""
@@ -74,7 +75,7 @@ class StatusDesk:
                 judge.excuse(time.monotonic())
             return False
         now_s = time.monotonic()
-        counted_until_s = now_s - parts.prices.behind_s()  # before `arrived`, which only grows
+        counted_until_s = now_s - parts.prices.waiting()[1]  # before `arrived`, which only grows
         arrived, following = dict(parts.translator.arrived), self._broker.following()
         changed = False
         for name, stream in list(parts.upstreams.market.items()):
@@ -93,8 +94,10 @@ class StatusDesk:
             if lost:
                 tickers = {**verdict.tickers, **dict.fromkeys(lost, "DOWN")}
                 verdict = replace(verdict, tickers=tickers)
-            before, self._verdicts[name] = self._verdicts.get(name), verdict
-            changed |= before is None or _who_is_silent(before) != _who_is_silent(verdict)
+            self._verdicts[name] = verdict
+            silent = _who_is_silent(verdict)
+            changed |= self._silent.get(name) != silent
+            self._silent[name] = silent
             self._mend(parts, name, stream, verdict)
         return changed
 

@@ -91,6 +91,19 @@ def test_over_its_bytes_it_keeps_the_last_trade_of_each_ticker_and_counts_the_re
     assert buffer.waiting()[0] == 0
 
 
+def test_what_was_folded_waits_since_its_first_message_and_a_note_reaches_further_back() -> None:
+    clock = Clock()
+    buffer = FrameBuffer(max_bytes=1, clock_ns=clock, steady_ns=clock)
+    assert (buffer.waiting()[1], buffer.behind_s()) == (0.0, 0.0)
+    buffer.put("iex", packed(trade(i=1)))
+    clock.now_ns += 2_000_000_000
+    buffer.put("iex", packed(trade(i=2)))
+    clock.now_ns += 1_000_000_000
+    assert (buffer.waiting()[1], buffer.behind_s()) == (3.0, 3.0)
+    buffer.put_note(Break(symbols=("AAPL",), from_ns=clock.now_ns - 10**10, to_ns=clock.now_ns))
+    assert (buffer.waiting()[1], buffer.behind_s()) == (3.0, 10.0)
+
+
 def test_at_its_bound_nothing_is_folded() -> None:
     frame = packed(trade())
     buffer = FrameBuffer(max_bytes=len(frame) * 10)
