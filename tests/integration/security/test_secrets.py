@@ -114,7 +114,7 @@ def test_nothing_is_said_while_all_goes_well(
 
         wait_for(lambda: hear(b'"type":"order"'), PATIENCE_S, "scale_t trades")
         wait_for(lambda: hear(b'"type":"broker_status"'))
-        suspect.hear(suspect.starts("status"), suspect.starts("register AAPL"))
+        suspect.hear(suspect.starts("status --all"), suspect.starts("register AAPL"))
         shown = [" ".join(p.cmdline()) for p in suspect.processes()]
         assert len(shown) >= 2
         for process in (trader, broker):
