@@ -43,6 +43,23 @@ class Trade(msgspec.Struct, tag_field="T", tag="t", gc=False):
     z: str | UnsetType = UNSET
 
 
+class HistoricalTrade(msgspec.Struct, gc=False):
+    """A trade as REST lists it, under its symbol. Ten thousand come at once."""
+
+    p: Price
+    s: Size
+    t: Timestamp
+    i: int | str | UnsetType = UNSET
+    x: str | UnsetType = UNSET
+    c: tuple[str, ...] | UnsetType | None = UNSET
+    z: str | UnsetType = UNSET
+    u: str | None = None  # "canceled", "incorrect" or "corrected"
+
+    def of(self, symbol: str) -> Trade:
+        """As the stream would have told it."""
+        return Trade(S=symbol, p=self.p, s=self.s, t=self.t, i=self.i, x=self.x, c=self.c, z=self.z)
+
+
 class Quote(msgspec.Struct, tag_field="T", tag="q", gc=False):
     S: str
     bp: float

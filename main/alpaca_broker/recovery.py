@@ -10,19 +10,18 @@ import contextlib
 import queue
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-import msgspec
 import redis
 import structlog
 
 from ..utils.redis.constants import BusNames
 from ..utils.redis.messages import PriceMessage, decode_typed, parse_rfc3339, rfc3339
 from ..utils.tracebacks import plain_traceback
-from .codec import Trade
+from .codec import HistoricalTrade
 from .frame_buffer import LATE_NS, Break, FrameBuffer, Refill
 from .price_desk import TradeKey, trade_key
 from .registry import is_crypto
@@ -110,7 +109,7 @@ class Recovery(Worker):
         found: dict[str, list[PriceMessage]],
     ) -> None:
         since_ns = pause.from_ns - LATE_NS
-        raw: dict[str, list[Any]] = {symbol: [] for symbol in symbols}
+        listed: dict[str, list[HistoricalTrade]] = {symbol: [] for symbol in symbols}
         complete: set[str] = set()
         token: str | None = None
         while calls.take():
@@ -118,7 +117,7 @@ class Recovery(Worker):
                 symbols, crypto, self._feed, rfc3339(since_ns), token, calls.left_s()
             )
             for symbol, trades in page.trades.items():
-                raw.setdefault(symbol, []).extend(trades)
+                listed.setdefault(symbol, []).extend(trades)
             token = page.next_page_token
             if token is None:
                 complete = set(symbols)
@@ -128,19 +127,18 @@ class Recovery(Worker):
             complete = {symbol for symbol in symbols if symbol < last}
         for symbol in complete:
             found[symbol] = self._messages(
-                symbol, raw[symbol], self._published_since(symbol, since_ns), crypto
+                symbol, listed.pop(symbol), self._published_since(symbol, since_ns), crypto
             )
 
     def _messages(
-        self, symbol: str, raw: Iterable[Any], published: _Published, crypto: bool
+        self, symbol: str, listed: list[HistoricalTrade], published: _Published, crypto: bool
     ) -> list[PriceMessage]:
         feed = "crypto" if crypto else self._feed
         messages = []
-        for fields in raw:
-            if fields.get("u") in ("canceled", "incorrect"):
+        for trade in listed:
+            if trade.u in ("canceled", "incorrect"):
                 continue
-            trade = msgspec.convert({**fields, "S": symbol, "T": "t"}, Trade)
-            message = self._translator.price(trade, feed, backfilled=True)
+            message = self._translator.price(trade.of(symbol), feed, backfilled=True)
             if not published.has(message):
                 messages.append(message)
         return messages

@@ -18,6 +18,7 @@ import msgspec
 
 from ..account import is_local
 from ..utils.redis.messages import parse_rfc3339, rfc3339
+from .codec import HistoricalTrade
 
 T = TypeVar("T")
 
@@ -111,7 +112,7 @@ def _read(response: Any, timeout_s: float) -> bytes:
 class TradesPage(msgspec.Struct, frozen=True):
     """One page of historical trades, sorted by symbol and time."""
 
-    trades: dict[str, list[dict[str, Any]]]
+    trades: dict[str, list[HistoricalTrade]]
     next_page_token: str | None = None
 
 

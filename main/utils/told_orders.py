@@ -9,11 +9,12 @@ order and its name. The broker asks before it publishes, a reader before it hand
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from sys import intern
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
 
 # Alpaca's own message: `event` and `order`, and whatever else it tells of the event.
 Update: TypeAlias = Mapping[str, Any]
@@ -59,9 +60,8 @@ class Execution(NamedTuple):
         return abs(self.moment_s - other.moment_s) <= within_s
 
 
-@dataclass(slots=True)
-class Told:
-    """What was told of one order. Tuples: they are short, and there are many."""
+class Told(msgspec.Struct, array_like=True):
+    """What was told of one order."""
 
     events: tuple[str, ...] = ()
     executions: tuple[Execution, ...] = ()
@@ -70,33 +70,37 @@ class Told:
     ended: bool = False
 
 
+_READ: Final = msgspec.msgpack.Decoder(Told)
+
+
 class ToldOrders:
-    """A memory of `keep` orders, a kilobyte each: those that ended go first. One thread at a time
-    uses it."""
+    """A memory of `keep` orders: those that ended go first. One thread at a time uses it.
+
+    Of what ended there are many, and it is rarely looked at: it is kept packed, in a quarter of the
+    memory.
+    """
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
-        self._orders: dict[str, Told] = {}
+        self._open: dict[str, Told] = {}
+        self._ended: dict[str, bytes] = {}
         self._ids: dict[int, None] = {}  # hashes, in order of arrival: a third of their size
 
     def __len__(self) -> int:
-        return len(self._orders)
+        return len(self._open) + len(self._ended)
 
     def of(self, order_id: str) -> Told:
-        """What was told of an order; an empty one if nothing was."""
-        return self._orders.get(order_id) or Told()
+        """What was told of an order; an empty one if nothing was. Any thread may ask."""
+        return self._find(order_id) or Told()
 
     def open_orders(self) -> set[str]:
-        """Orders of which something was told, but not yet their end."""
-        orders = list(self._orders.items())  # another thread may ask: a copy in one step
-        return {order_id for order_id, told in orders if order_id and not told.ended}
+        """Orders of which something was told, but not yet their end. Any thread may ask."""
+        return set(self._open) - {NO_ORDER}
 
     def note(self, update: Update, *, recovered: bool) -> None:
         """Remember an event as told. What is told on several channels may be noted for each."""
         order_id, event, cumulative = identity(update)
-        told = self._orders.get(order_id)
-        if told is None:
-            told = self._orders[order_id] = Told()
+        told = self._find(order_id) or Told()
         ids = _ids(update)
         again = any(each in self._ids for each in ids) or (
             recovered and (event, cumulative) in told.recovered
@@ -109,7 +113,12 @@ class ToldOrders:
             told.recovered = _with(told.recovered, (event, cumulative))
         told.ended = told.ended or event in ENDS
         self._ids.update(dict.fromkeys(ids))
-        if len(self._orders) > self._keep + self._keep // 16:
+        if told.ended and order_id != NO_ORDER:
+            self._ended[order_id] = msgspec.msgpack.encode(told)  # first: others may look
+            self._open.pop(order_id, None)
+        else:
+            self._open[order_id] = told
+        if len(self) > self._keep + self._keep // 16:
             self._forget()
 
     def is_new(self, update: Update, *, recovered: bool) -> bool:
@@ -117,7 +126,7 @@ class ToldOrders:
         if any(each in self._ids for each in _ids(update)):
             return False
         order_id, event, cumulative = identity(update)
-        told = self._orders.get(order_id)
+        told = self._find(order_id)
         if told is None or order_id == NO_ORDER:
             return True
         if recovered:
@@ -137,14 +146,18 @@ class ToldOrders:
         one = Execution.of(update, cumulative)
         return not any(known.reaches(one) for known in told.executions)
 
+    def _find(self, order_id: str) -> Told | None:
+        told = self._open.get(order_id)
+        if told is None and (packed := self._ended.get(order_id)) is not None:
+            told = _READ.decode(packed)
+        return told
+
     def _forget(self) -> None:
         """The oldest ended orders go; of open ones, only when there are twice too many."""
-        surplus = len(self._orders) - self._keep
-        ended = [order_id for order_id, told in self._orders.items() if told.ended]
-        for order_id in ended[:surplus]:
-            del self._orders[order_id]
-        for order_id in list(self._orders)[: max(0, len(self._orders) - 2 * self._keep)]:
-            del self._orders[order_id]
+        for order_id in list(self._ended)[: len(self) - self._keep]:
+            del self._ended[order_id]
+        for order_id in list(self._open)[: max(0, len(self) - 2 * self._keep)]:
+            del self._open[order_id]
         for each in list(self._ids)[: max(0, len(self._ids) - _IDS_PER_ORDER * self._keep)]:
             del self._ids[each]
 

@@ -17,8 +17,7 @@ from .config import pack_argument, pack_command
 from .messages import decode_typed, rfc3339
 
 KEPT: Final = 5_000
-CHUNK: Final = 500
-PAGE: Final = 50
+PAGE: Final = 100
 
 # (journal's key, entry's id, body)
 OrderEntry: TypeAlias = tuple[bytes, bytes, bytes]
@@ -54,7 +53,7 @@ class OrderMemory:
         """Know these, the oldest first, and no others; `on_new` is not told."""
         self._pages.clear()
         self._newest, self._known = [], {}
-        for entry in entries[-self._kept :]:
+        for entry in _in_journal_order(entries[-self._kept :]):
             self._add(entry)
 
     def remember_packed(self, packed: bytes) -> None:
@@ -65,6 +64,11 @@ class OrderMemory:
         """The last `newest` of them, the oldest of each journal first."""
         found = list(islice(self._backwards(), min(newest, self._kept)))
         return sorted(found, key=lambda entry: (entry[0], place_of(entry[1])))
+
+    def _forwards(self) -> Iterator[list[OrderEntry]]:
+        for page in list(self._pages):
+            yield _READ_PAGE.decode(zlib.decompress(page))
+        yield self._newest
 
     def _add(self, entry: OrderEntry) -> None:
         self._newest.append(entry)
@@ -86,18 +90,33 @@ class OrderMemory:
         """Commands that write all again, or, of the last `newest`, those that are not older than
         `keep_s`; and how many replies they have. An entry that is there already is refused by its
         journal."""
-        entries = self.entries(KEPT if newest is None else newest)
-        if newest is not None:
-            since = rfc3339(time.time_ns() - keep_s * 10**9)
-            entries = [entry for entry in entries if not _is_before(since, entry[2])]
-        for start in range(0, len(entries), CHUNK):
-            chunk = entries[start : start + CHUNK]
-            adds = [_xadd(*entry) for entry in chunk]
-            expiries = [
-                pack_command("EXPIRE", journal, keep_s)
-                for journal in dict.fromkeys(journal for journal, _, _ in chunk)
-            ]
-            yield b"".join(adds + expiries), len(adds) + len(expiries)
+        if newest is None:
+            yield from (_commands(page, keep_s) for page in self._forwards() if page)
+            return
+        since = rfc3339(time.time_ns() - keep_s * 10**9)
+        entries = [entry for entry in self.entries(newest) if not _is_before(since, entry[2])]
+        for start in range(0, len(entries), PAGE):
+            yield _commands(entries[start : start + PAGE], keep_s)
+
+
+def _commands(entries: Sequence[OrderEntry], keep_s: int) -> tuple[bytes, int]:
+    adds = [_xadd(*entry) for entry in entries]
+    expiries = [
+        pack_command("EXPIRE", journal, keep_s)
+        for journal in dict.fromkeys(journal for journal, _, _ in entries)
+    ]
+    return b"".join(adds + expiries), len(adds) + len(expiries)
+
+
+def _in_journal_order(entries: Sequence[OrderEntry]) -> list[OrderEntry]:
+    """The same, but that those of one journal come as it has them: it takes nothing older than its
+    newest."""
+    journals: dict[bytes, list[OrderEntry]] = {}
+    for entry in entries:
+        journals.setdefault(entry[0], []).append(entry)
+    for found in journals.values():
+        found.sort(key=lambda entry: place_of(entry[1]), reverse=True)
+    return [journals[entry[0]].pop() for entry in entries]
 
 
 def _unpack(packed: bytes) -> list[bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import fakeredis
+import msgspec
 import pytest
 
 from main.alpaca_broker.frame_buffer import Break, FrameBuffer, Refill
@@ -40,7 +41,7 @@ class FakeRest:
         if self.error is not None:
             raise self.error
         found = {s: [t for t in self.trades_of.get(s, ()) if t["t"] >= since] for s in symbols}
-        return TradesPage(trades=found)
+        return msgspec.convert({"trades": found}, TradesPage)
 
 
 class Desk:
