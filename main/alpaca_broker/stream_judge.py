@@ -108,6 +108,7 @@ class StreamJudge:
         self._watched: dict[str, _Watched] = {}
         self._states: dict[str, str] = {}
         self._outside: tuple[bool, bool, frozenset[str]] | None = None
+        self._is_mute = False  # the stream as a whole
         self._judged_s = math.inf
         self._counted_until_s = -math.inf
         self._renewed_s = -math.inf
@@ -137,13 +138,18 @@ class StreamJudge:
             return Verdict(stream=connection, tickers=dict.fromkeys(arrived, connection))
         lagging = lag_ms is not None and lag_ms > LAG_BOUND_MS
         states = self._judge_all(now_s, market_open, lagging, frozenset(halted))
-        if self._stream_is_mute(now_s, market_open, halted):
+        was_mute, self._is_mute = self._is_mute, self._stream_is_mute(now_s, market_open, halted)
+        if self._is_mute:
             return Verdict(
                 stream="MUTE",
                 tickers=states,
                 silent_since_s=self._note_mute(self._watched),
                 renew=self._may_renew(now_s),
             )
+        if was_mute:
+            # The first message ended the silence of all. Who is mute by itself still is.
+            for watched in self._watched.values():
+                watched.is_noted = False
         mute = [ticker for ticker, state in states.items() if state == "MUTE"]
         return Verdict(
             stream=self._stream_state(states, lagging),

@@ -243,3 +243,13 @@ def test_who_looks_only_where_something_can_have_changed_finds_the_same() -> Non
     assert quick.verdicts == thorough.verdicts
     found = {state for verdict in quick.verdicts for state in verdict.tickers.values()}
     assert found == {"MUTE", "QUIET", "LIVE", "LAGGING"}
+
+
+def test_who_is_mute_by_itself_when_the_stream_speaks_again_is_noted_anew(market: Market) -> None:
+    """The first message of any ticker ends the silence that all were noted with."""
+    heard_s = market.now_s
+    market.run(4, mute=frozenset({"AAPL", "MSFT"}))
+    market.run(1, mute=frozenset({"AAPL"}))
+    noted = [v.silent_since_s for v in market.verdicts if v.silent_since_s]
+    assert [set(each) for each in noted] == [{"AAPL", "MSFT"}, {"AAPL"}]
+    assert noted[1]["AAPL"] <= heard_s
