@@ -17,6 +17,7 @@ from ..utils.redis.registration import LeaseKeeper, RegistrationClient
 from ..utils.redis.subscriber import RedisSubscriber
 from ..wording import describe, describe_account
 from .common import (
+    Interruption,
     Mistake,
     TickerArguments,
     console,
@@ -29,6 +30,7 @@ from .status_table import status_table
 
 LEASE_S: Final = 60
 PARTING_S: Final = 3.0
+LOOK_S: Final = 1.0
 ENDED_STATES: Final = ("STOPPING", "STOPPED", "REFUSED", "FAULTED")
 
 
@@ -46,12 +48,16 @@ def watch(
     settings = open_settings()
     wanted = parse_tickers(tickers)
     watching = ExitStack()
-    with ended_by_signals(watching.close):
-        _watch(settings, wanted, as_json, watching)
+    with ended_by_signals(watching.close) as interruption:
+        _watch(settings, wanted, as_json, watching, interruption)
 
 
 def _watch(
-    settings: Settings, tickers: tuple[str, ...], as_json: bool, watching: ExitStack
+    settings: Settings,
+    tickers: tuple[str, ...],
+    as_json: bool,
+    watching: ExitStack,
+    interruption: Interruption,
 ) -> None:
     """Until nobody reads what is printed. `watching` ends it, the last opened first."""
     config, secured = settings.redis_config(), settings.registration_secured
@@ -70,8 +76,10 @@ def _watch(
     # Before anything is asked for: an interrupt may come before the answer.
     watching.callback(keeper.stop, timeout_s=PARTING_S)
     keeper.tickers = tuple(_accepted(client, tickers))
-    keeper.start()
-    printer.reader_left.wait()
+    with interruption.held():
+        keeper.start()
+    while not printer.reader_left.wait(LOOK_S):
+        interruption.look()
 
 
 def _accepted(client: RegistrationClient, tickers: tuple[str, ...]) -> list[str]:

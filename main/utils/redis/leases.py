@@ -118,7 +118,7 @@ class LeaseKeeper:
             self._client.interrupt()
         bus = self._client.subscriber
         bus.unsubscribe(bus.names.BROKER_STATUS, self._on_status)
-        if self._thread.ident is not None:
+        if self._thread.is_alive():  # else it never began, or Ctrl-C came as it did: it ends alone
             self._thread.join(timeout_s)
         if unregister:
             with self._lock:
