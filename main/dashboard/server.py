@@ -71,8 +71,9 @@ class DashboardServer:
         """Let the viewers go, and end the threads, within a few seconds."""
         self._page.pulse.closing = True
         self._server.should_exit = True
-        if self._thread.is_alive():
-            self._thread.join(STOP_S)
+        if self._thread.ident is not None:
+            if self._thread.is_alive():  # else Ctrl-C came as it began, or it ended by itself
+                self._thread.join(STOP_S)
             self._reader.stop()
         if self._socket is not None:
             self._socket.close()
