@@ -68,17 +68,23 @@ def test_a_reader_that_is_behind_waits_until_the_order_journals_are_written_agai
     subscriber.start_listening()
     publisher.publish_batch([order(number=1)])
     assert gate.entered.wait(10)
-    for number in range(2, 30):  # one batch each: the queue is full after the first
-        publisher.publish_batch([order(number=number)])
-    wait_for(lambda: subscriber.counters.get("queue_full", 0) > 0, what="the reader is behind")
+    last = 1
+
+    def is_behind() -> bool:  # what comes in one read is taken, full or not: one more then
+        nonlocal last
+        last += 1
+        publisher.publish_batch([order(number=last)])
+        return last >= 29 and subscriber.counters.get("queue_full", 0) > 0
+
+    wait_for(is_behind, what="the reader is behind")
     client = config.client()
     client.flushall()
     gate.opened.set()
     with pytest.raises(RedisUnavailable):  # as the reader finds it now, too
         Journal(config, subscriber.names).refill("AAPL", Place(publisher.epoch, 1), 10, frozenset())
     publisher.restore_epoch()
-    wait_for(lambda: len(gate.recorder) == 29, what="all orders")
-    assert gate.recorder.seqs == list(range(1, 30))
+    wait_for(lambda: len(gate.recorder) == last, what="all orders")
+    assert gate.recorder.seqs == list(range(1, last + 1))
     assert gate.recorder.gaps == []
     client.close()
 
@@ -91,16 +97,22 @@ def test_prices_that_the_emptied_redis_lost_are_told_once_the_broker_is_back(
     subscriber.start_listening()
     publisher.publish_batch([price(number=1)])
     assert gate.entered.wait(10)
-    for number in range(2, 10):
-        publisher.publish_batch([price(number=number)])
-    wait_for(lambda: subscriber.counters.get("queue_full", 0) > 0, what="the reader is behind")
+    last = 1
+
+    def is_behind() -> bool:  # what comes in one read is taken, full or not: one more then
+        nonlocal last
+        last += 1
+        publisher.publish_batch([price(number=last)])
+        return last >= 9 and subscriber.counters.get("queue_full", 0) > 0
+
+    wait_for(is_behind, what="the reader is behind")
     client = config.client()
     client.flushall()
     gate.opened.set()
-    publisher.publish_batch([price(number=10)])
-    wait_for(lambda: 10 in gate.recorder.seqs, what="the first price after it")
+    publisher.publish_batch([price(number=last + 1)])
+    wait_for(lambda: last + 1 in gate.recorder.seqs, what="the first price after it")
     (gap,) = gate.recorder.gaps
-    assert (gap.lost or 0) + len(gate.recorder.seqs) == 10
+    assert (gap.lost or 0) + len(gate.recorder.seqs) == last + 1
     client.close()
 
 
