@@ -153,7 +153,7 @@ def test_the_executors_word_of_the_same_fill_is_the_same_event(
     running = start_bridge()
     tell(publisher, *buy_and_sell())
     wait_for(lambda: kinds(bus) == ROUND_TRIP, what="all was told once")
-    assert running.bridge.counters["events_duplicate"] == 4
+    wait_for(lambda: running.bridge.counters["events_duplicate"] == 4, what="it is counted")
     late = [event for each in buy_and_sell()[1:] for event in executor.take(each)]
     assert {receipt.status for receipt in bus.publish_many(late)} == {"duplicate"}
 
