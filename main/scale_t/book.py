@@ -37,7 +37,8 @@ class Book:
         self._orders: dict[str, OwnOrder] = {}
         self._active: dict[str, OwnOrder] = {}
         self._unlisted: set[str] = set()  # filled, but what that cost is not all known
-        self._generations: defaultdict[tuple[OrderKind, int], int] = defaultdict(int)
+        # The generations below these are taken.
+        self._maybe_free: defaultdict[tuple[OrderKind, int], int] = defaultdict(lambda: 1)
 
     # -- what is known
 
@@ -90,17 +91,20 @@ class Book:
         return newest.limit_price
 
     def next_name(self, kind: OrderKind, component: int) -> OrderName:
-        """The name of the next order of this kind on this rung.
+        """The name of the next order of this kind on this rung: the first that is free.
 
-        One that never arrived gives its name to the next: should it arrive after all, Alpaca takes
+        One that never arrived gives its name to the next, and so does one that is missing between
+        others: a run before this one may have sent it. Should it arrive after all, Alpaca takes
         only one of the two.
         """
-        last = self._generations[kind, component]
-        name = OrderName(kind=kind, component=component, generation=last)
-        previous = self._orders.get(name.text(self.prefix))
-        if previous is not None and previous.stage is Stage.ABSENT:
-            return name
-        return OrderName(kind=kind, component=component, generation=last + 1)
+        generation = self._maybe_free[kind, component]
+        while True:
+            name = OrderName(kind=kind, component=component, generation=generation)
+            known = self._orders.get(name.text(self.prefix))
+            if known is None or known.stage is Stage.ABSENT:
+                self._maybe_free[kind, component] = generation
+                return name
+            generation += 1
 
     # -- what happens
 
@@ -163,6 +167,9 @@ class Book:
             rung.held -= change
             self.flow += value - order.value - (fee - order.fee)
         order.filled, order.value, order.fee, order.pending = filled, value, fee, pending
+        if order.stage is Stage.ABSENT:
+            free = self._maybe_free[order.name.rung]
+            self._maybe_free[order.name.rung] = min(free, order.name.generation)
         if pending > 0:
             self._active[order.client_order_id] = order
         else:
@@ -179,8 +186,6 @@ class Book:
             orders.remove(earlier)
         orders.append(order)
         self._orders[order.client_order_id] = order
-        key = order.name.rung
-        self._generations[key] = max(self._generations[key], order.name.generation)
         self.settle(order)
 
     def _settle_seen(self, seen: Order | None) -> OwnOrder | None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from main.scale_t.intents import Place
 from main.scale_t.ladder import Ladder
 from main.scale_t.start_state import NotUnderstood, restore
 from main.scale_t.terms import Side
+from tests.unit.scale_t.fake_venue import FakeVenue
 from tests.unit.scale_t.terms import terms
 
 
@@ -61,10 +63,47 @@ def test_an_open_entry_tells_the_starting_price_and_is_not_doubled() -> None:
 
 def test_generations_go_on_where_the_list_ends() -> None:
     """An id is never used twice."""
-    again = restored(
-        order("entry:0:7", "100", filled=10), order("profit:0:7", "100.05", filled=10), start="100"
-    )
-    assert wanted(again) == ["Place entry:0:8"]
+    rounds = [
+        each
+        for number in range(1, 8)
+        for each in (
+            order(f"entry:0:{number}", "100", filled=10),
+            order(f"profit:0:{number}", "100.05", filled=10),
+        )
+    ]
+    assert wanted(restored(*rounds, start="100")) == ["Place entry:0:8"]
+
+
+def test_a_name_that_is_missing_between_others_is_the_next() -> None:
+    """A killed run may have sent it; if it comes in yet, Alpaca takes one of the two."""
+    book = restored(order("profit:0:2", "100.05"), order("profit:0:4", "100.10"), start="100").book
+    names = []
+    for _ in range(4):
+        names.append(book.next_name("profit", 0).text(""))
+        book.begin(book.prefix + names[-1], Decimal(1), Decimal(101))
+    assert names == ["profit:0:1", "profit:0:3", "profit:0:5", "profit:0:6"]
+
+
+def test_a_request_that_a_killed_run_left_on_its_way_is_not_doubled() -> None:
+    """Three slices, of which the second comes in after the next run has sent what it misses."""
+    venue, words = FakeVenue(), {"max_position": 3, "component": 1, "initial": 3, "start": "100"}
+    (entry,) = restored(**words).decide(now=0.0, room=1)
+    assert isinstance(entry, Place)
+    venue.take(entry)
+    venue.fill(entry.client_order_id, entry.qty)
+
+    def start() -> list[Place]:
+        listed = [each.to_data() for each in venue.orders.values()]
+        intents = restored(*listed, **words).decide(now=0.0, room=3)
+        return [each for each in intents if isinstance(each, Place)]
+
+    first, late, third = start()
+    venue.take(first)
+    venue.take(third)
+    again = start()
+    for place in (*again, late):
+        venue.take(place)
+    assert sum(each.open for each in venue.open_orders("profit")) == 3
 
 
 def test_an_entry_cancelled_by_the_last_stop_does_not_hold_its_rung() -> None:
