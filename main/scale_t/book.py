@@ -93,15 +93,15 @@ class Book:
     def next_name(self, kind: OrderKind, component: int) -> OrderName:
         """The name of the next order of this kind on this rung: the first that is free.
 
-        One that never arrived gives its name to the next, and so does one that is missing between
-        others: a run before this one may have sent it. Should it arrive after all, Alpaca takes
-        only one of the two.
+        One that was refused or never arrived gives its name to the next, and so does one that is
+        missing between others: a run before this one may have sent it, and it may be on its way.
+        Of two that have the same name Alpaca takes only one.
         """
         generation = self._maybe_free[kind, component]
         while True:
             name = OrderName(kind=kind, component=component, generation=generation)
             known = self._orders.get(name.text(self.prefix))
-            if known is None or known.stage is Stage.ABSENT:
+            if known is None or known.frees_its_name:
                 self._maybe_free[kind, component] = generation
                 return name
             generation += 1
@@ -167,7 +167,7 @@ class Book:
             rung.held -= change
             self.flow += value - order.value - (fee - order.fee)
         order.filled, order.value, order.fee, order.pending = filled, value, fee, pending
-        if order.stage is Stage.ABSENT:
+        if order.frees_its_name:
             free = self._maybe_free[order.name.rung]
             self._maybe_free[order.name.rung] = min(free, order.name.generation)
         if pending > 0:
@@ -182,7 +182,7 @@ class Book:
         earlier = self._orders.get(order.client_order_id)
         rung = self.rungs[order.name.component]
         orders = rung.entries if order.name.kind == "entry" else rung.exits
-        if earlier is not None:  # it never arrived, and gave its name to this one
+        if earlier is not None:  # it came to nothing, and gave its name to this one
             orders.remove(earlier)
         orders.append(order)
         self._orders[order.client_order_id] = order

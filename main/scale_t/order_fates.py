@@ -84,6 +84,7 @@ class OrderFates:
             order.look_up_wanted = False
         elif order.stage is Stage.UNRESOLVED and order.refusal is not None:
             order.move(Stage.REFUSED)
+            order.name_in_use = True
             self.book.settle(order)
             self.holds.refuse(order.name.rung, ENDED_UNASKED, now)
         elif order.stage is Stage.UNRESOLVED and now - order.doubtful_since >= ABSENT_AFTER_S:

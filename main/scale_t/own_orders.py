@@ -41,6 +41,7 @@ class OwnOrder:
     refusal: str | None = None  # what Alpaca said, while we look whether it exists anyway
     cancel_asked: bool = False
     end_noted: bool = False
+    name_in_use: bool = False  # said Alpaca, and yet knows no such order
     look_up_wanted: bool = False
     next_look_up: GrowingWait = field(
         default_factory=lambda: GrowingWait(LOOK_UP_FIRST_S, LOOK_UP_CAP_S)
@@ -53,6 +54,12 @@ class OwnOrder:
     def average(self) -> Decimal | None:
         """The price at which it filled, or None."""
         return self.value / self.filled if self.filled else None
+
+    @property
+    def frees_its_name(self) -> bool:
+        """It came to nothing, so that the next order may be called the same."""
+        is_nothing = self.stage in (Stage.ABSENT, Stage.REFUSED)
+        return is_nothing and not self.name_in_use
 
     def move(self, stage: Stage) -> None:
         """Raises:
