@@ -73,10 +73,9 @@ class Reconciler(Worker):
             if live is None:
                 continue
             try:
-                found = self._inquiry.ask(*live)
-                self._buffer.put(found)
+                is_complete = self._compare(live)
                 wait_s = SECOND_LOOK_S if fresh else PERIOD_S
-                if not found.complete:
+                if not is_complete:
                     wait_s, self._retry = _RETRY_S, True
             except (RestUnavailable, RestRefused, ValueError, KeyError) as error:
                 self.counters["reconciliations_failed"] += 1
@@ -88,6 +87,13 @@ class Reconciler(Worker):
                 self.counters["reconciliations_failed"] += 1
                 log.error("reconcile.failed", traceback=plain_traceback())
                 wait_s, self._retry = (SECOND_LOOK_S if fresh else PERIOD_S), fresh
+
+    def _compare(self, live: tuple[int, int]) -> bool:
+        """Whether all was asked. The answer, a thousand orders perhaps, is not held here: the next
+        one is another."""
+        found = self._inquiry.ask(*live)
+        self._buffer.put(found)
+        return found.complete
 
     def _do_chores(self) -> None:
         for chore in self._chores:
