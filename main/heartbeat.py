@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import redis
 
-from .utils.redis.config import CONNECTION_FAULTS, RedisConfig
+from .utils.redis.config import RedisConfig
+from .utils.redis.connections import CONNECTION_FAULTS
 from .utils.redis.constants import BusNames
 from .utils.redis.errors import RedisUnavailable
 from .utils.redis.messages import BrokerStatus, decode_typed

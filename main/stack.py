@@ -21,7 +21,8 @@ from .embedded_valkey import EmbeddedValkey
 from .heartbeat import heartbeats
 from .ports import choose_port
 from .settings import Settings
-from .utils.redis.config import CONNECTION_FAULTS, RedisConfig
+from .utils.redis.config import RedisConfig
+from .utils.redis.connections import CONNECTION_FAULTS
 from .utils.redis.errors import RedisUnavailable
 from .utils.redis.messages import now_rfc3339
 

@@ -13,7 +13,7 @@ import redis
 import structlog
 
 from ..holders import current_holders
-from ..utils.redis.config import CONNECTION_FAULTS
+from ..utils.redis.connections import CONNECTION_FAULTS
 from ..utils.redis.constants import BusNames
 from ..utils.redis.errors import BusError, RedisUnavailable
 from ..utils.redis.messages import BrokerStatus, RegistrationReply

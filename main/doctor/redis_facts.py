@@ -10,7 +10,8 @@ from typing import Any, Final, Literal, TypeVar, cast
 import redis
 
 from ..trade_events.names import TradeNames
-from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig
+from ..utils.redis.config import RedisConfig
+from ..utils.redis.connections import CONNECTION_FAULTS
 from ..utils.redis.constants import BusNames
 from ..utils.redis.errors import RedisUnavailable
 from ..utils.redis.ready import broker_right_problems, reader_right_problems

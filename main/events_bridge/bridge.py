@@ -28,7 +28,8 @@ from redis.exceptions import (
 
 from ..trade_events import RedisEventBus, TradeEvent
 from ..utils.redis.client import TickerClient
-from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig
+from ..utils.redis.config import RedisConfig
+from ..utils.redis.connections import CONNECTION_FAULTS
 from ..utils.redis.constants import BusNames
 from ..utils.redis.errors import RedisUnavailable
 from ..utils.redis.messages import GapMessage, OrderMessage

@@ -18,7 +18,8 @@ import hiredis
 import structlog
 
 from ..heartbeat import next_heartbeat
-from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig, Wire, pack_command
+from ..utils.redis.config import RedisConfig, Wire, pack_command
+from ..utils.redis.connections import CONNECTION_FAULTS
 from ..utils.redis.constants import BusNames
 from ..utils.redis.errors import RedisUnavailable
 from ..utils.redis.gap_tracker import Place

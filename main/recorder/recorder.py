@@ -20,7 +20,8 @@ import redis
 import structlog
 from redis.exceptions import NoPermissionError
 
-from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig
+from ..utils.redis.config import RedisConfig
+from ..utils.redis.connections import CONNECTION_FAULTS
 from ..utils.redis.errors import InvalidTicker, RedisUnavailable
 from ..utils.redis.gap_tracker import BEGINNING, Place
 from ..utils.redis.inbox import Finished, Inbox

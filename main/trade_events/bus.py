@@ -12,7 +12,8 @@ from typing import Any, Final, Literal
 import redis
 import structlog
 
-from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig
+from ..utils.redis.config import RedisConfig
+from ..utils.redis.connections import CONNECTION_FAULTS
 from ..utils.redis.errors import IllegalUse, RedisUnavailable
 from .checks import check_symbol, check_type
 from .consumer import DurableConsumer, Membership

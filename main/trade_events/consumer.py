@@ -17,7 +17,8 @@ from typing import Any, Final, cast
 import redis
 import structlog
 
-from ..utils.redis.config import CONNECTION_FAULTS, backoff_delays
+from ..utils.redis.config import backoff_delays
+from ..utils.redis.connections import CONNECTION_FAULTS
 from .counts import Counts
 from .failures import FailureLog, describe_error
 from .names import TradeNames

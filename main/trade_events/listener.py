@@ -19,7 +19,7 @@ from typing import Any, Final
 import hiredis
 import structlog
 
-from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig, Wire, backoff_delays, pack_command
+from ..utils.redis.config import WIRE_FAULTS, RedisConfig, Wire, backoff_delays, pack_command
 from ..utils.redis.errors import NotPermitted, RedisUnavailable
 from .counts import Counts
 from .events import TradeEvent
@@ -33,7 +33,7 @@ log: Final = structlog.get_logger("tickerbus.trade_events")
 
 IDLE_S: Final = 0.5  # a silent connection is pinged this often
 DEAD_S: Final = 2.0  # and given up when a ping was not answered for this long
-FAULTS: Final = (*CONNECTION_FAULTS, RedisUnavailable, hiredis.HiredisError)
+FAULTS: Final = (*WIRE_FAULTS, RedisUnavailable)
 
 
 class Listener:

@@ -20,7 +20,7 @@ from typing import Any, Final
 import hiredis
 import structlog
 
-from ..utils.redis.config import CONNECTION_FAULTS, RedisConfig, Wire, backoff_delays, pack_command
+from ..utils.redis.config import WIRE_FAULTS, RedisConfig, Wire, backoff_delays, pack_command
 from ..utils.redis.errors import RedisUnavailable
 from ..utils.tracebacks import plain_traceback
 from .counts import Counts
@@ -36,7 +36,7 @@ log: Final = structlog.get_logger("tickerbus.trade_events")
 
 BATCH_EVENTS: Final = 64  # one atomic step: Redis serves nobody else meanwhile, some 0.6 ms
 WINDOW: Final = 8  # batches on their way at once
-FAULTS: Final = (*CONNECTION_FAULTS, RedisUnavailable, hiredis.HiredisError)
+FAULTS: Final = (*WIRE_FAULTS, RedisUnavailable)
 # Answers of a server that will take it later, or of one that is not the primary any more.
 LATER: Final = (
     "LOADING",

@@ -1,7 +1,8 @@
 """From a `RedisConfig` to a connection.
 
 redis-py resolves, connects, encrypts and authenticates. What it is too slow for, reading and
-writing a hot socket, the publisher and the subscriber do themselves on a `Wire`.
+writing a hot socket, the publisher and the subscriber do themselves on a `Wire`. It is imported
+with the first connection: it takes longer than all the rest of this package.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ import random
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 import hiredis
-import redis
 
-from .connections import BusConnection, SecureConnection, Sentinels, fixed_arguments
 from .errors import RedisUnavailable
 
-CONNECTION_FAULTS: Final = (redis.ConnectionError, redis.TimeoutError, OSError)
+if TYPE_CHECKING:
+    import redis
+
+    from .connections import Sentinels
+
+# How a `Wire` fails after it was connected: the last is an answer that is no RESP.
+WIRE_FAULTS: Final = (OSError, hiredis.HiredisError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +114,10 @@ class RedisConfig:
 
     def client(self) -> redis.Redis:
         """A redis-py client, for everything that is not hot."""
+        import redis
+
+        from .connections import BusConnection, SecureConnection
+
         pool = redis.ConnectionPool(
             connection_class=SecureConnection if self.tls else BusConnection,
             **self._connection_arguments(),
@@ -119,10 +128,14 @@ class RedisConfig:
 
     def connection(self) -> redis.Connection:
         """One connection of its own, not yet connected."""
+        from .connections import BusConnection, SecureConnection
+
         kind = SecureConnection if self.tls else BusConnection
         return kind(**self._connection_arguments())
 
     def _connection_arguments(self) -> dict[str, Any]:
+        from .connections import fixed_arguments
+
         return {
             "host": self.host,
             "port": self.port,
@@ -146,6 +159,8 @@ class RedisConfig:
         return self._sentinels().find_primary()
 
     def _sentinels(self) -> Sentinels:
+        from .connections import Sentinels
+
         return Sentinels(
             addresses=self.sentinels,
             master=self.sentinel_master,
@@ -190,6 +205,8 @@ class Wire:
         Raises:
             RedisUnavailable: nobody answers there, or refuses us.
         """
+        import redis
+
         self._connection = cast(Any, config.connection())  # its connect() has no types
         try:
             self._connection.connect()
@@ -237,6 +254,8 @@ class Wire:
 def is_passing(error: BaseException | str | None) -> bool:
     """Whether somebody is there who could not answer just now. A refused connection, an unknown
     name or a wrong password will be the same in a second."""
+    import redis
+
     while isinstance(error, BaseException):
         if isinstance(error, redis.AuthenticationError):
             return False
@@ -255,6 +274,8 @@ def is_elsewhere(config: RedisConfig, wire: Wire | None) -> bool:
     """
     if not config.sentinels or wire is None:
         return False
+    import redis
+
     try:
         host, port = config.find_primary()
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

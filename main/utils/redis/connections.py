@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 import redis
 
+CONNECTION_FAULTS: Final = (redis.ConnectionError, redis.TimeoutError, OSError)
 _SENTINEL_TIMEOUT_S: Final = 0.5
 # OpenSSL's verify codes for "the certificate is another host's": by name, by address.
 _WRONG_HOST: Final = (62, 64)

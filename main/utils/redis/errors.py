@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import hiredis
-import redis
 
 if TYPE_CHECKING:
     from .messages import RegistrationReply
@@ -139,6 +138,8 @@ def _met(cause: BaseException | str | None) -> Iterator[BaseException]:
 
 def _plain(cause: BaseException | str) -> str:
     """What happened, in words. Which errno a library met on the way helps nobody."""
+    import redis
+
     for error in _met(cause):
         for kind, words in (
             (ConnectionRefusedError, "nobody listens there"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import redis
+if TYPE_CHECKING:
+    import redis
 
 
 def function_library() -> bytes:
@@ -19,6 +20,8 @@ def call_function(client: redis.Redis, name: str, keys: list[str], *arguments: s
     Raises:
         redis.RedisError: Redis is away, or refuses.
     """
+    import redis
+
     try:
         return client.fcall(name, len(keys), *keys, *map(str, arguments))
     except redis.ResponseError as error:

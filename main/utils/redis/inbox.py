@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
 from queue import Empty
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .errors import IllegalUse
 from .outlet import Outlet, Policy, Undecoded
+
+if TYPE_CHECKING:
+    import asyncio
 
 _NOTHING: Final = object()  # no message now, but there may be one later
 
@@ -103,6 +105,8 @@ class Inbox(Outlet):
             self._asleep = False
 
     async def _wait_async(self) -> None:
+        import asyncio  # who has no event loop need not wait for it
+
         loop = asyncio.get_running_loop()
         woken = loop.create_future()
         self._alarm = lambda: loop.call_soon_threadsafe(_wake_up, woken)

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import hiredis
 
 from ..event_log import EventLog
-from .config import CONNECTION_FAULTS, RedisConfig, Wire, pack_command
+from .config import WIRE_FAULTS, RedisConfig, Wire, pack_command
 from .constants import BusNames
 from .entries import read_journal_entry
 from .errors import RedisUnavailable
@@ -214,7 +214,7 @@ class Journal:
                     self._wire = Wire(self._config)
                 self._wire.send(packed)
                 replies = [self._wire.receive() for _ in commands]
-            except (*CONNECTION_FAULTS, hiredis.HiredisError) as error:
+            except WIRE_FAULTS as error:
                 self._drop_wire()
                 raise RedisUnavailable(self._config.address, error) from error
             for reply in replies:

@@ -21,7 +21,7 @@ import hiredis
 from ..event_log import EventLog
 from ..tracebacks import plain_traceback
 from .config import (
-    CONNECTION_FAULTS,
+    WIRE_FAULTS,
     RedisConfig,
     Wire,
     backoff_delays,
@@ -37,7 +37,7 @@ IDLE_S: Final = 0.4  # a silent connection is pinged this often
 DEAD_S: Final = 1.5  # and given up when nothing at all came for this long
 ASK_AGAIN_S: Final = 2.0  # how often a refused channel is asked for again: rights may come back
 AFTER_FAILURE_S: Final = 1.0
-FAULTS: Final = (*CONNECTION_FAULTS, RedisUnavailable, hiredis.HiredisError)
+FAULTS: Final = (*WIRE_FAULTS, RedisUnavailable)
 
 
 class Listener:

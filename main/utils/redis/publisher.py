@@ -22,7 +22,7 @@ from ..event_log import EventLog
 from ..figures import BATCH_BOUNDS, Histogram
 from .batch import Batch, JournalBounds, Packer
 from .config import (
-    CONNECTION_FAULTS,
+    WIRE_FAULTS,
     RedisConfig,
     Wire,
     backoff_delays,
@@ -296,7 +296,7 @@ class RedisPublisher:
         try:
             self._wire.send(batch.packed)
             self._reply_owed = True
-        except CONNECTION_FAULTS:
+        except OSError:
             self._drop_wire()
 
     def _read_owed(self) -> None:
@@ -459,7 +459,7 @@ class RedisPublisher:
     def _guarded(self, use_wire: Callable[[], Any]) -> Any:
         try:
             return use_wire()
-        except (*CONNECTION_FAULTS, hiredis.HiredisError) as error:  # also: what is no RESP
+        except WIRE_FAULTS as error:
             self._drop_wire()
             raise RedisUnavailable(self._config.address, error) from error
         except BaseException:
