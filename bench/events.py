@@ -9,8 +9,6 @@ the log and the state are counted, or the run fails.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
 import socket
 import time
 from collections import deque
@@ -26,37 +24,24 @@ from main.embedded_valkey import EmbeddedValkey
 from main.logs import configure_logs
 from main.trade_events import RedisEventBus, TradeEvent
 from main.trade_events.library import library_source
-from main.trade_events.names import TradeNames
 from main.trade_events.sender import BATCH_EVENTS, WINDOW, publish_head
 from main.trade_events.wire import encode_body, pack_event, pack_events
 from main.utils.redis.config import RedisConfig, pack_command
 
-from .latency import Latencies
+from .events_latency import PER_S, measure_paced
+from .order_events import NAMES, SYMBOLS, orders
 from .report import Row, print_latencies, print_rates, print_rows, write_json
 from .rounds import rate_ratio, run_interleaved
 from .stage import Clockwork, RunFailed, Sample
 from .worker import Worker, requests
 
-NAMES = TradeNames()
-SYMBOLS = ("AAPL", "MSFT", "XAUUSD", "BTC/USD")
 BUS = "publish_many"
 MADE = "publish_many, and the events made meanwhile"
 LIMIT = "limit: the same FCALL bytes, bare socket"
 COMMANDS = "the same commands without the function, bytes made before, bare socket"
 REDIS_PY = "the same commands in redis-py's pipeline"
 PUBLISH = "bare PUBLISH of the same messages, bytes made before, bare socket"
-PACERS, PACE_PER_S = 4, 5_000
 Chunk = tuple[bytes, int]  # what is sent at once, and how many replies it gets
-
-
-def orders(count: int, tag: int) -> Iterator[TradeEvent]:
-    for number in range(count // 3):
-        symbol, name, who = SYMBOLS[number % len(SYMBOLS)], f"{tag}-{number}", {"account": "PA1"}
-        yield TradeEvent.create_order_created(symbol, name, "limit", 187.25, 10, sl=180.0, **who)
-        part = {"filled_volume": 4, "execution_id": f"{name}-1"} | who
-        yield TradeEvent.create_order_partially_filled(symbol, name, 187.25, 4, **part)
-        rest = {"filled_volume": 10, "execution_id": f"{name}-2"} | who
-        yield TradeEvent.create_order_filled(symbol, name, 187.25, 6, **rest)
 
 
 def same_commands(event: TradeEvent) -> list[tuple[Any, ...]]:
@@ -215,58 +200,6 @@ def _count(client: redis.Redis, kind: str, count: int) -> None:
         raise RunFailed(f"{kind}: {logged} of {count} logged, {open_orders} orders still open")
 
 
-# -- latency: some workers publish at their pace, one after the other
-
-
-def publish_at_a_pace(pipe: Connection, port: int, number: int) -> None:
-    """A request is (kind, per second, seconds); the answer the age of each event, in ns, when its
-    publisher knew that it was published: counted from when it was due."""
-    configure_logs(level="error")
-    client = redis.Redis(port=port, protocol=2)
-    with RedisEventBus(RedisConfig(host="127.0.0.1", port=port)) as bus:
-        for run, (kind, per_s, seconds) in enumerate(requests(pipe)):
-            events = list(orders(int(per_s * seconds), number * 1_000 + run))
-            gc.freeze()  # they are the measurement's: no collection should walk them
-            publish = bus.publish if kind == "publish" else _bare(client)
-            pipe.send(list(_paced(events, publish, 1e9 / per_s)))
-
-
-def _bare(client: redis.Redis) -> Callable[[TradeEvent], object]:
-    def publish(event: TradeEvent) -> object:
-        return client.publish(NAMES.channel(event.symbol, event.event_type), encode_body(event))
-
-    return publish
-
-
-def _paced(
-    events: Sequence[TradeEvent], publish: Callable[[TradeEvent], object], every_ns: float
-) -> Iterator[int]:
-    begun = time.perf_counter_ns()
-    for number, event in enumerate(events):
-        due = begun + int(number * every_ns)
-        if (ahead_ns := due - time.perf_counter_ns()) > 0:
-            time.sleep(ahead_ns / 1e9)
-        publish(event)
-        yield time.perf_counter_ns() - due
-
-
-def measure_paced(server: EmbeddedValkey, rounds: int, seconds: float) -> list[Latencies]:
-    found: dict[str, list[list[int]]] = {"publish": [], "bare PUBLISH": []}
-    with contextlib.ExitStack() as exits:
-        pacers = [
-            exits.enter_context(Worker(publish_at_a_pace, server.port, number))
-            for number in range(PACERS)
-        ]
-        for number in range(rounds + 1):  # the first one warms up
-            for kind, ages in found.items():
-                for pacer in pacers:
-                    pacer.tell(kind, PACE_PER_S / PACERS, seconds)
-                round_ages = [age for pacer in pacers for age in pacer.answer()]
-                if number:
-                    ages.append(round_ages)
-    return [Latencies(name=kind, per_s=PACE_PER_S, rounds=ages) for kind, ages in found.items()]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.events", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
@@ -279,12 +212,11 @@ def main() -> None:
         with Worker(publish_at_full_speed, server.port) as worker:
             cells = rate_cells(server, worker, arguments.events)
             rates = run_interleaved(cells, arguments.rounds, console.print)
-        paced = measure_paced(server, arguments.rounds, arguments.seconds)
-    ours = paced[0]
+        paced = measure_paced(server.port, arguments.rounds, arguments.seconds)
     rows = [
         Row(what="events a second, pipelined", found=rates[BUS].per_s, target=40_000, unit="/s"),
-        Row(what="p99 of publish at 5,000 a second", found=ours.at(0.99) / 1_000, target=2.0,
-            unit="ms", at_most=True),
+        *(Row(what=f"p99 at {PER_S:,} a second: {each.name}", found=each.at(0.99) / 1_000,
+              target=2.0, unit="ms", at_most=True) for each in paced[:2]),
         Row(what="rate against the same FCALL bytes", found=rate_ratio(rates[BUS], rates[LIMIT])),
         Row(what="rate against the same commands, bytes made before, without the function",
             found=rate_ratio(rates[BUS], rates[COMMANDS])),
