@@ -28,7 +28,7 @@ NO_ORDER: Final = ""  # what an update without an order is noted under
 NEAR_S: Final = 2.0  # the stream and REST need not tell the same moment
 UNKNOWN: Final = "None"  # a quantity that was not told
 _IDS: Final = ("event_id", "execution_id", "activity_id")
-_IDS_PER_ORDER: Final = 4
+_IDS_OF_NO_ORDER: Final = 1_000
 
 
 class Execution(NamedTuple):
@@ -68,8 +68,12 @@ class Told(msgspec.Struct, array_like=True):
     events: tuple[str, ...] = ()
     executions: tuple[Execution, ...] = ()
     recovered: tuple[tuple[str, str], ...] = ()  # (event, cumulative quantity)
+    ids: tuple[int, ...] = ()  # hashes of its events' own ids
     quantity: Decimal = Decimal(0)  # the sum of its executions
     ended: bool = False
+
+    def ids_are_new(self, ids: list[int]) -> bool:
+        return not any(each in self.ids for each in ids)
 
 
 _READ: Final = msgspec.msgpack.Decoder(Told)
@@ -79,14 +83,13 @@ class ToldOrders:
     """A memory of `keep` orders: those that ended go first. One thread at a time uses it.
 
     Of what ended there are many, and it is rarely looked at: it is kept packed, in a quarter of the
-    memory. Ids are kept as hashes, in a third of theirs.
+    memory.
     """
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
         self._open: dict[str, Told] = {}
         self._ended: dict[int, bytes] = {}  # by the hash of the order's id
-        self._ids: dict[int, None] = {}  # hashes, in order of arrival
 
     def __len__(self) -> int:
         return len(self._open) + len(self._ended)
@@ -104,31 +107,33 @@ class ToldOrders:
         order_id, event, cumulative = identity(update)
         told = self._find(order_id) or Told()
         ids = _ids(update)
-        again = any(each in self._ids for each in ids) or (
-            recovered and (event, cumulative) in told.recovered
-        )
+        again = not told.ids_are_new(ids) or (recovered and (event, cumulative) in told.recovered)
         told.events = _with(told.events, event)
-        if event in EXECUTIONS and not again:
+        if event in EXECUTIONS and not again and order_id != NO_ORDER:
             told.executions += (Execution.of(update, cumulative),)
             told.quantity += decimal(update.get("qty"))
         if recovered:
             told.recovered = _with(told.recovered, (event, cumulative))
         told.ended = told.ended or event in ENDS
-        self._ids.update(dict.fromkeys(ids))
+        told.ids = (*told.ids, *(each for each in ids if each not in told.ids))
         if told.ended and order_id != NO_ORDER:
             self._ended[hash(order_id)] = msgspec.msgpack.encode(told)  # first: others may look
             self._open.pop(order_id, None)
         else:
+            if order_id == NO_ORDER:
+                told.ids = told.ids[-_IDS_OF_NO_ORDER:]
             self._open[order_id] = told
         self._forget()
 
     def is_new(self, update: Update, *, recovered: bool) -> bool:
         """Whether an event was not told yet. `recovered`: REST tells it, not the stream."""
-        if any(each in self._ids for each in _ids(update)):
-            return False
         order_id, event, cumulative = identity(update)
         told = self._find(order_id)
-        if told is None or order_id == NO_ORDER:
+        if told is None:
+            return True
+        if not told.ids_are_new(_ids(update)):
+            return False
+        if order_id == NO_ORDER:
             return True
         if recovered:
             return self._is_new_to_rest(told, update, event, cumulative)
@@ -159,9 +164,6 @@ class ToldOrders:
         if surplus > self._keep // 16:
             _drop_first(self._ended, surplus)
             _drop_first(self._open, len(self) - 2 * self._keep)
-        most = _IDS_PER_ORDER * self._keep
-        if len(self._ids) > most + most // 16:
-            _drop_first(self._ids, len(self._ids) - most)
 
 
 def _drop_first(known: dict[K, T], count: int) -> None:
