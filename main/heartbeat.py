@@ -40,7 +40,10 @@ def heartbeats(config: RedisConfig, timeout_s: float) -> Iterator[BrokerStatus |
         with cast(Any, client).pubsub(ignore_subscribe_messages=True) as channel:
             channel.subscribe(BusNames(config.bus_prefix).BROKER_STATUS)
             while (left := deadline - time.monotonic()) > 0:
-                message = channel.get_message(timeout=min(left, 0.1))
+                # Looked first: once a message has begun, redis-py wants each further piece of it
+                # within the timeout, or takes Redis for dead.
+                is_there = channel.connection.can_read(min(left, 0.1))
+                message = channel.get_message(timeout=config.timeout_s) if is_there else None
                 status = decode_typed(message["data"]) if message else None
                 yield status if isinstance(status, BrokerStatus) else None
     except (*CONNECTION_FAULTS, redis.RedisError) as error:
