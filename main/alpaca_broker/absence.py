@@ -8,14 +8,15 @@ Redis was emptied. What they lack must be told all the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Final, NamedTuple
 
 import redis
 import structlog
 
 from ..utils.redis.constants import BusNames
+from ..utils.redis.journal_pages import JournalEntry, backwards
 from ..utils.redis.messages import PriceMessage, decode_typed, parse_rfc3339
 from .frame_buffer import Break, FrameBuffer
 from .recovery import MAX_SPAN_S
@@ -74,10 +75,12 @@ class Absence:
             known = {t: self._lapsed_ns.pop(t) for t in wanted if t in self._lapsed_ns}
             soon_ns = time.time_ns() - MAX_SPAN_S * 10**9
             lapsed = {t: Age(since_ns) for t, since_ns in known.items() if since_ns > soon_ns}
-            for pause in restart_breaks({t: age for t, age in found.items() if age is not None}):
+            lacking = {t: age for t, age in found.items() if age is not None}
+            for pause in (
+                *restart_breaks(lacking),
+                *restart_breaks(lapsed, cause="upstream_disconnected"),
+            ):
                 self._buffer.put_note(pause)
-            for pause in restart_breaks(lapsed):
-                self._buffer.put_note(replace(pause, cause="upstream_disconnected"))
 
         return tell
 
@@ -108,8 +111,8 @@ class Age(NamedTuple):
     is_known: bool = True
 
 
-def restart_breaks(ages: Mapping[str, Age]) -> list[Break]:
-    """What a broker's absence interrupted.
+def restart_breaks(ages: Mapping[str, Age], cause: str = "broker_restart") -> list[Break]:
+    """What the absence of a broker, or of leases, interrupted.
 
     Those that can be refilled are asked for together: one from the earliest on, not a call each.
     """
@@ -126,7 +129,7 @@ def restart_breaks(ages: Mapping[str, Age]) -> list[Break]:
             symbols=tuple(tickers),
             from_ns=from_ns,
             to_ns=now_ns,
-            cause="broker_restart",
+            cause=cause,
             refill=tickers is recent,
         )
         for tickers, from_ns in groups
@@ -138,15 +141,23 @@ def journal_ages(client: redis.Redis, names: BusNames, symbols: Iterable[str]) -
     found: dict[str, Age] = {}
     for symbol in symbols:
         try:
-            entries: Any = client.xrevrange(names.ticker_log(symbol), count=_AGE_TAIL)
+            age = _age(backwards(client, names.ticker_log(symbol)))
         except redis.ResponseError as error:  # no journal: the publisher sets it aside
             log.error("recovery.journal_unreadable", ticker=symbol, error=str(error))
             continue
-        # Orders go on while the prices' stream is away: they say nothing of prices.
-        messages = [m for _, fields in entries if (m := decode_typed(fields[b"m"])) is not None]
-        prices = [m.timestamp for m in messages if isinstance(m, PriceMessage)]
-        others = [m.timestamp for m in messages[-1:] if hasattr(m, "timestamp")]
-        if prices or others:
-            moment_ns = parse_rfc3339((prices or others)[0])
-            found[symbol] = Age(moment_ns, is_known=bool(prices))
+        if age is not None:
+            found[symbol] = age
     return found
+
+
+def _age(newest: Iterator[JournalEntry]) -> Age | None:
+    """By the last price. Orders go on while the prices' stream is away: of them the oldest of the
+    last entries says most."""
+    oldest = None
+    for _, body in islice(newest, _AGE_TAIL):
+        message = decode_typed(body)
+        if isinstance(message, PriceMessage):
+            return Age(parse_rfc3339(message.timestamp))
+        oldest = message or oldest
+    moment = getattr(oldest, "timestamp", None)
+    return None if moment is None else Age(parse_rfc3339(moment), is_known=False)

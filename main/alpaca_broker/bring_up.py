@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from ..utils.redis.order_memory import KEPT
 from ..utils.redis.subscriber import RedisSubscriber
 from .connection import Upstream
 from .errors import BrokerRefused
@@ -93,7 +92,7 @@ class BringUp:
         told = load_ledger(parts.redis, parts.names, parts.ledger, known)
         publisher.remember_orders(told)
         known_there = set(recorded)
-        for entry in told[-KEPT:]:
+        for entry in told:
             if entry not in known_there:
                 record.note(entry)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Final
 
 import redis
 import structlog
 
 from ..utils.redis.constants import BusNames
+from ..utils.redis.journal_pages import forwards
 from ..utils.redis.messages import decode_typed, parse_rfc3339
 
 log: Final = structlog.get_logger("tickerbus.housekeeping")
@@ -62,17 +63,11 @@ class Housekeeping:
 
     def _first_since(self, key: bytes, since_ns: int) -> bytes | None:
         """The id of the first message from that moment on; None if there is none to keep."""
-        start = b"-"
-        while True:
-            entries: Any = self._client.xrange(key, min=start, count=_PAGE)
-            for entry_id, fields in entries:
-                message = decode_typed(fields.get(b"m", b""))
-                moment = getattr(message, "timestamp", None)
-                if moment is None or parse_rfc3339(moment) >= since_ns:
-                    return bytes(entry_id)
-            if len(entries) < _PAGE:
-                return None  # all of it is old: the key's own expiry is about to end it
-            start = b"(" + entries[-1][0]
+        for entry_id, body in forwards(self._client, key, page=_PAGE):
+            moment = getattr(decode_typed(body), "timestamp", None)
+            if moment is None or parse_rfc3339(moment) >= since_ns:
+                return entry_id
+        return None  # all of it is old: the key's own expiry is about to end it
 
     def _expire_left_logs(self) -> None:
         followed = {self._names.ticker_log(ticker).encode() for ticker in self._following()}

@@ -13,7 +13,6 @@ by then what waits for Redis is folded to the last price anyway, and a refill by
 from __future__ import annotations
 
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
+from ..utils.processes import is_gone, machine
 from ..utils.redis.constants import BusNames
 from ..utils.redis.functions import call_function
 
@@ -51,7 +51,7 @@ class Leadership:
     ) -> None:
         self._client, self._names, self._clock_s = client, names, clock_s
         self._account_id = account_id
-        self._mine = _encode(account_id, f"{_machine()}/{os.getpid()}/{uuid.uuid4().hex}")
+        self._mine = _encode(account_id, f"{machine()}/{os.getpid()}/{uuid.uuid4().hex}")
         self._absent_since_s: float | None = None
         self._led_s = clock_s()
         self.holder: str | None = None  # who has it, while it is not this process
@@ -149,28 +149,7 @@ def _decode(value: bytes) -> tuple[str | None, str | None]:
         return None, repr(value[:80])
 
 
-def _machine() -> str:
-    """Where a process id means something: this host, and on Linux this process namespace."""
-    try:
-        namespace = str(os.stat("/proc/self/ns/pid").st_ino)
-    except OSError:
-        namespace = "-"
-    return f"{socket.gethostname()}/{namespace}"
-
-
 def _is_dead(owner: str | None) -> bool:
     """Whether an owner was a process of this machine that is gone. Elsewhere nobody can tell."""
-    machine, _, process = (owner or "").rpartition("/")[0].rpartition("/")
-    if machine != _machine() or not process.isdecimal():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False  # it is there, and somebody else's
-    try:
-        with open(f"/proc/{process}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] == "Z"  # ended, and not yet reaped
-    except OSError:
-        return False
+    of_machine, _, process = (owner or "").rpartition("/")[0].rpartition("/")
+    return process.isdecimal() and is_gone(of_machine, int(process))

@@ -109,7 +109,7 @@ class PriceDesk:
         elif isinstance(item, Silence):
             self._note_silence(item, following)
         elif isinstance(item, Refill):
-            self._refill(item, following, ready)
+            self._refill(item, ready)
 
     def _end_waiting(self, ready: list[BusMessage]) -> None:
         now = self._clock_s()
@@ -252,15 +252,10 @@ class PriceDesk:
         )
         self._interrupt(pause, following, ready)
 
-    def _refill(
-        self, refill: Refill, following: Mapping[str, frozenset[str]], ready: list[BusMessage]
-    ) -> None:
+    def _refill(self, refill: Refill, ready: list[BusMessage]) -> None:
         for symbol in refill.symbols:
             interrupted = self._interrupted.get(symbol)
             if interrupted is None or interrupted.pause.number != refill.number:
-                continue
-            if symbol not in following:
-                del self._interrupted[symbol]
                 continue
             trades = refill.trades.get(symbol)
             self._close_interruption(

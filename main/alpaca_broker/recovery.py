@@ -10,15 +10,15 @@ import contextlib
 import queue
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import redis
 import structlog
 
 from ..utils.redis.constants import BusNames
+from ..utils.redis.journal_pages import backwards
 from ..utils.redis.messages import PriceMessage, decode_typed, parse_rfc3339, rfc3339
 from ..utils.tracebacks import plain_traceback
 from .codec import HistoricalTrade
@@ -36,7 +36,6 @@ DEADLINE_S: Final = 2.5  # of the 3 s that live trades wait
 MAX_CALLS: Final = 12
 MAX_SPAN_S: Final = 15 * 60  # a longer interruption is told, not refilled
 _JOURNAL_TAIL: Final = 2_000
-_PAGE: Final = 100
 _WAITING: Final = 64
 
 
@@ -146,7 +145,8 @@ class Recovery(Worker):
     def _published_since(self, symbol: str, since_ns: int) -> _Published:
         """The trades that the journal has already: REST's answer overlaps them."""
         keys, oldest = set(), ""
-        for body in islice(self._backwards(self._names.ticker_log(symbol)), _JOURNAL_TAIL):
+        newest = backwards(self._client, self._names.ticker_log(symbol))
+        for _, body in islice(newest, _JOURNAL_TAIL):
             message = decode_typed(body)
             if isinstance(message, PriceMessage):
                 keys.add(trade_key(message))
@@ -154,16 +154,6 @@ class Recovery(Worker):
                 if parse_rfc3339(oldest) < since_ns - 60_000_000_000:
                     break
         return _Published(keys=frozenset(keys), oldest=oldest)
-
-    def _backwards(self, journal: str) -> Iterator[bytes]:
-        """Its messages, the newest first."""
-        end = "+"
-        while True:
-            page: Any = self._client.xrevrange(journal, end, count=_PAGE)
-            yield from (fields[b"m"] for _, fields in page)
-            if len(page) < _PAGE:
-                return
-            end = "(" + page[-1][0].decode()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from ..account import is_local
-from ..utils.redis.messages import parse_rfc3339, rfc3339
+from ..utils.order_pages import PAGE, moments_ns
+from ..utils.redis.messages import rfc3339
 from .codec import HistoricalTrade
 
 T = TypeVar("T")
@@ -179,16 +180,17 @@ class TradingRest(Rest):
         """The orders that were submitted after that moment (RFC 3339), oldest first, all pages."""
         found: dict[str, dict[str, Any]] = {}
         while True:
-            query: dict[str, Any] = {"status": status, "direction": "asc", "limit": 500}
+            query: dict[str, Any] = {"status": status, "direction": "asc", "limit": PAGE}
             if after:
                 query["after"] = after
             page = self._json(f"/v2/orders?{urlencode(query)}", list[dict[str, Any]])
             new = {str(order["id"]): order for order in page} if page else {}
-            if len(page) < 500 or new.keys() <= found.keys():
+            latest_ns = max(moments_ns(page), default=None)
+            if len(page) < PAGE or new.keys() <= found.keys() or latest_ns is None:
                 return list((found | new).values())
             found |= new
             # `after` is exclusive, and two orders may share a moment: begin just before the last.
-            after = rfc3339(parse_rfc3339(page[-1]["submitted_at"]) - 1)
+            after = rfc3339(latest_ns - 1)
 
     def order(self, order_id: str) -> dict[str, Any] | None:
         """One order, or None if Alpaca does not know it."""

@@ -223,8 +223,7 @@ class RegistrationThread(Worker):
             self._reply(reply)
 
     def _tell_lapsed(self, expired: Sequence[Holding]) -> None:
-        wanted = self._registry.wanted()
-        lapsed = {holding.ticker for holding in expired if holding.ticker not in wanted}
+        lapsed = {h.ticker for h in expired if not self._registry.follows(h.ticker)}
         if lapsed:
             self._conductor.lapsed(lapsed)
 

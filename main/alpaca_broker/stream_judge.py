@@ -209,11 +209,13 @@ class StreamJudge:
     def _stream_is_mute(self, now_s: float, market_open: bool, halted: Collection[str]) -> bool:
         if not market_open:
             return False
-        tickers = [w for ticker, w in self._watched.items() if ticker not in halted]
-        # Nearly always the first few settle it.
-        if not tickers or any(now_s - w.moved_s <= LEAST_SILENCE_S for w in tickers):
-            return False
-        silence_s = now_s - max(watched.moved_s for watched in tickers)
+        tickers = []
+        for ticker, watched in self._watched.items():
+            if ticker not in halted:
+                if now_s - watched.moved_s <= LEAST_SILENCE_S:
+                    return False  # nearly always one of the first few
+                tickers.append(watched)
+        silence_s = now_s - max((w.moved_s for w in tickers), default=now_s)
         return sum(w.usual_rate(now_s) for w in tickers) * silence_s > STREAM_MUTE_SWALLOWED
 
     def _to_resubscribe(self, mute: Iterable[str], now_s: float) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class TearDown:
         # Whoever waits for a Redis that takes nothing, also a reply's sender, must not do so for
         # longer. A Redis that takes what it is given is not affected.
         patience = threading.Timer(left_s(self._deadline_s) / 3, self._parts.publisher.give_up)
-        patience.daemon = True
+        patience.name, patience.daemon = "tear-down-patience", True
         patience.start()
         try:
             return self._end_all()

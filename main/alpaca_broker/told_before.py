@@ -6,11 +6,12 @@ import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import redis
 
 from ..utils.redis.constants import BusNames
+from ..utils.redis.journal_pages import forwards
 from ..utils.redis.messages import OrderMessage, decode_typed
 from ..utils.redis.order_memory import KEPT, OrderEntry, place_of
 from .order_ledger import OrderLedger
@@ -60,14 +61,8 @@ def _told(
 
 
 def _entries(client: redis.Redis, journal: bytes) -> Iterator[Entry]:
-    start = "-"
-    while True:
-        page: Any = client.xrange(journal, min=start, count=_PAGE)
-        for entry_id, fields in page:
-            yield place_of(entry_id), entry_id, fields.get(b"m", b"")
-        if len(page) < _PAGE:
-            return
-        start = "(" + page[-1][0].decode()
+    for entry_id, body in forwards(client, journal, page=_PAGE):
+        yield place_of(entry_id), entry_id, body
 
 
 def note_published(ledger: OrderLedger, message: OrderMessage) -> None:

@@ -13,7 +13,6 @@ from ..ports import choose_port
 from ..stack import DEFAULT_PAGE_PORT
 from .common import Mistake, ended_by_signals, open_settings, say
 
-DEFAULT_PORT: Final = 8787
 LOOPBACK: Final = "127.0.0.1"
 LOOK_S: Final = 0.2
 

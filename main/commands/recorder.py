@@ -33,6 +33,7 @@ DEFAULT_FOLDER: Final = Path("recordings")
 REPLAY_PREFIX: Final = "REPLAY_"
 LEASE_S: Final = 60
 PARTING_S: Final = 2.0
+LOOK_S: Final = 1.0
 
 
 def record(
@@ -99,9 +100,12 @@ def _run(work: Callable[[], None], stop: Callable[[], None]) -> None:
         stop()
         done.wait()
 
-    with ended_by_signals(end):
-        thread.start()
-        done.wait()  # and no `join`: a signal there makes Python 3.11 take the thread for ended
+    with ended_by_signals(end) as interruption:
+        with interruption.held():
+            thread.start()
+        # And no `join`: a signal there makes Python 3.11 take the thread for ended.
+        while not done.wait(LOOK_S):
+            interruption.look()
     thread.join()
     if failures:
         raise failures[0]

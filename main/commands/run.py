@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from ..demo import Check, Demo, client_id_of, failures
+from ..extras import how_to_install
 from ..stack import DEFAULT_REDIS_PORT, Stack, StackConfig, Trading, local_alpaca_environment
 from ..utils.redis.constants import BusNames
 from ..utils.redis.registration import LeaseKeeper, RegistrationClient
@@ -230,7 +231,7 @@ def _with_page(
     elif asked is False or not by_itself:
         return config
     elif lacking := missing_web_packages():
-        say(f"page: none, for want of {', '.join(lacking)}: pip install 'tickerbus[dashboard]'")
+        say(f"page: none, for want of {', '.join(lacking)}: {how_to_install('dashboard')}")
         return config
     return replace(config, page=True, page_port=port)
 

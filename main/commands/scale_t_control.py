@@ -138,14 +138,15 @@ def _flatten_alone(settings: Settings, client_id: str, ticker: str, state_dir: P
     from ..scale_t.flatten import flatten_alone
     from ..scale_t.rebuilt import NotUnderstood
     from ..scale_t.saved import StateFileBroken
-    from ..scale_t.venue import TooManyOrders, VenueFailed
+    from ..scale_t.venue import TooManyOrders, UnknownTicker, VenueFailed
 
+    ours = (NotUnderstood, StateFileBroken, AlreadyRuns)
     venue = open_venue(settings)
     try:
         return flatten_alone(
             settings, venue, client_id, ticker, state_dir, console.print, FLAT_WITHIN_S
         )
-    except (VenueFailed, NotUnderstood, TooManyOrders, StateFileBroken, AlreadyRuns) as error:
+    except (VenueFailed, TooManyOrders, UnknownTicker, *ours) as error:
         raise Mistake(str(error), NOBODY) from None
     finally:
         venue.close()

@@ -9,6 +9,7 @@ from typing import Final
 from .. import __version__
 from ..heartbeat import heartbeats
 from ..holders import Holder, read_holders
+from ..utils.redis.broker_watch import WORKING
 from ..utils.redis.config import RedisConfig
 from ..utils.redis.errors import RedisUnavailable
 from ..utils.redis.messages import BrokerStatus
@@ -17,7 +18,6 @@ from .findings import Notebook
 
 HEARD_WITHIN_S: Final = 2.2  # one heartbeat comes each second
 LAGS_MS: Final = 5_000
-UP: Final = ("RUNNING", "DEGRADED")
 GONE: Final = ("REFUSED", "FAULTED")
 
 
@@ -52,7 +52,7 @@ def judge_broker(
             f"the broker is of version {heard.version}, and this is {__version__}",
             "upgrade the older; both understand the same wire",
         )
-    if state in UP:
+    if state in WORKING:
         _judge_streams(notebook, heard)
 
 

@@ -6,7 +6,6 @@ thread is a daemon, and what it did not find is told as such.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import threading
 import time
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 import redis
 
 from ..settings import Settings
+from ..utils.hosts import is_loopback
 from ..utils.redis.config import RedisConfig
 from ..utils.redis.errors import RedisUnavailable
 from ..utils.redis.messages import BrokerStatus
@@ -217,14 +217,6 @@ def _expectations(settings: Settings, config: RedisConfig) -> Expectations:
         journal=settings.journal_bounds(),
         symbol_limit=settings.alpaca_symbol_limit,
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _host(url: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import redis
 
 from ..utils.redis.constants import UNROUTED, BusNames
+from ..utils.redis.journal_pages import forwards
 from ..utils.redis.messages import OrderMessage, decode_typed
 
 _PAGE: Final = 500
@@ -45,15 +46,10 @@ class OrderJournals:
             redis.RedisError: Redis does not answer.
         """
         key, start = self._names.order_log(symbol), f"({place}" if place else "-"
-        while True:
-            entries: Any = self._client.xrange(key, min=start, count=_PAGE)
-            for _, fields in entries:
-                message = decode_typed(fields.get(b"m", b""))
-                if isinstance(message, OrderMessage):
-                    yield message
-            if len(entries) < _PAGE:
-                return
-            start = "(" + entries[-1][0].decode()
+        for _, body in forwards(self._client, key, start, _PAGE):
+            message = decode_typed(body)
+            if isinstance(message, OrderMessage):
+                yield message
 
     def is_trimmed_after(self, symbol: str, place: str | None) -> bool:
         """Whether messages after this place are gone from the journal: it was away for too long.

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import redis
 
+from ..utils.processes import has_ended, namespace, start_of
+
 LEASE_S: Final = 5.0
 
 
@@ -112,24 +114,15 @@ def this_process(pid: int | None = None) -> str:
     this system does not tell. `where` is this boot of this machine and the namespace of process
     numbers: two containers may share host name and number."""
     pid = os.getpid() if pid is None else pid
-    return f"{socket.gethostname()}:{pid}:{_start_of(pid)}:{_where()}"
-
-
-def _start_of(pid: int) -> str:
-    """In clock ticks since the boot; empty if that is not told, or there is no such process."""
-    try:
-        told = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    return told.rpartition(")")[2].split()[19]  # a program's name may hold anything
+    return f"{socket.gethostname()}:{pid}:{start_of(pid)}:{_where()}"
 
 
 def _where() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return ""
+    return f"{boot}/{found}" if (found := namespace()) else ""
 
 
 def _is_gone(owner: str) -> bool:
@@ -140,12 +133,6 @@ def _is_gone(owner: str) -> bool:
     host, _, number = who.rpartition(":")[0].rpartition(":")
     if not where or where != _where() or host != socket.gethostname() or not number.isdecimal():
         return False
-    if start := _start_of(int(number)):
+    if start := start_of(int(number)):
         return start != who.rpartition(":")[2]
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False  # somebody else's, and hidden from us
-    return False
+    return has_ended(int(number))  # or hidden from us

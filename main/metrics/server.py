@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import socket
 import sys
@@ -20,6 +19,7 @@ from prometheus_client import GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from ..utils.hosts import is_loopback
 from ..utils.tracebacks import plain_traceback
 from .health import Health
 
@@ -102,7 +102,7 @@ class _Server(ThreadingHTTPServer):
         ready: Callable[[], Health],
     ) -> None:
         self.registry, self.alive, self.ready = registry, alive, ready
-        self.is_local = _is_local(address[0])
+        self.is_local = is_loopback(address[0])
         self._callers: dict[socket.socket, None] = {}  # in the order in which they came
         self._changed = threading.Condition()
         super().__init__(address, _Handler)
@@ -120,26 +120,17 @@ class _Server(ThreadingHTTPServer):
             self._callers[request] = None
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            with self._changed:
-                self._callers.pop(request, None)
-                self._changed.notify_all()
+    def shutdown_request(self, request: Any) -> None:
+        """However it ended, also where no thread could be started for it."""
+        super().shutdown_request(request)
+        with self._changed:
+            self._callers.pop(request, None)
+            self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that went away is no event; anything else is ours."""
         if not isinstance(sys.exc_info()[1], OSError):
             log.error("metrics.request_failed", traceback=plain_traceback())
-
-
-def _is_local(host: str) -> bool:
-    """Whether that name or address means this machine to whoever says it."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -174,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.server.is_local or host is None:  # no browser leaves it out
             return True
         try:
-            return _is_local(urlsplit(f"//{host}").hostname or "")
+            return is_loopback(urlsplit(f"//{host}").hostname or "")
         except ValueError:
             return False
 

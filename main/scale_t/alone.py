@@ -25,12 +25,14 @@ import structlog
 from ..utils.processes import is_gone, machine
 from ..utils.redis.config import RedisConfig
 from ..utils.redis.constants import BusNames
+from .saved import StateFileBroken
 
 log: Final = structlog.get_logger("tickerbus.scale_t")
 
 EXPIRY_MS: Final = 4_000
 RENEW_S: Final = 1.0
 LOOK_S: Final = 0.2
+NEVER: Final = -1  # PTTL's word for a key that does not run out
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,21 +71,29 @@ class StateLock:
     def take(self) -> None:
         """Raises:
         AlreadyRuns: another process of this machine has it.
-        OSError: it cannot be written.
+        StateFileBroken: it cannot be written, or this disk knows no locks.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = self._path.open("a+b")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.ExitStack() as opened:
+                file = opened.enter_context(self._path.open("a+b"))
+                self._lock(file)
+                opened.pop_all()
+        except OSError as error:
+            raise StateFileBroken(
+                f"{self._path} cannot be locked ({error}): give another folder with --state-dir"
+            ) from error
+        self._file = file  # it stays there: who removed it might remove the next one's
+
+    def _lock(self, file: IO[bytes]) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.seek(0)
-            holder = _holder(file.read())
-            file.close()
-            raise AlreadyRuns(self._client_id, self._ticker, holder) from None
+            raise AlreadyRuns(self._client_id, self._ticker, _holder(file.read())) from None
         file.truncate(0)
         file.write(msgspec.json.encode(Holder.me()))
         file.flush()
-        self._file = file  # it stays there: who removed it might remove the next one's
 
     def release(self) -> None:
         if self._file is not None:
@@ -121,7 +131,7 @@ class TickerLease:
         lowest_ms, dead = math.inf, b""
         while (found := self._try(dead)) is not None:
             holder, left_ms = found
-            if left_ms > lowest_ms or left_ms < 0:  # -1: no lease of ours, somebody put it there
+            if left_ms > lowest_ms or left_ms == NEVER:  # no lease of ours, somebody put it there
                 raise AlreadyRuns(self._client_id, self._ticker, _holder(holder))
             lowest_ms, dead = left_ms, holder if _is_dead(holder) else b""
             if not dead:

@@ -13,6 +13,7 @@ import structlog
 from ..utils.redis.messages import rfc3339
 from ..utils.waits import GrowingWait
 from .desk import AskClock, AskFacts, AskFees, AskPrice, Charges, Told
+from .fees import listed_since_ns
 from .modes import Mode
 from .session_check import Facts
 from .venue import ACTIVITIES_PAGE, FACTS_REQUESTS
@@ -30,7 +31,6 @@ ASK_PRICE_S: Final = 5.0  # while none is known at all
 FEES_FIRST_S: Final = 5.0  # after a fill
 FEES_S: Final = 30.0  # and ever more seldom while the list brings nothing new
 FEES_CAP_S: Final = 600.0
-_DAY_NS: Final = 86_400 * 1_000_000_000
 SHORT_CHECK_S: Final = 1.0
 SHORT_CHECKS: Final = 2  # so often it is looked at again before a shortfall is believed
 
@@ -104,7 +104,7 @@ class Asking:
             return
         since_ns = self._ladder.book.fees.asked_since_ns(awaited)
         if since_ns is None:
-            since_ns = time.time_ns() // _DAY_NS * _DAY_NS - _DAY_NS
+            since_ns = listed_since_ns(time.time_ns())
         self._ask_fees(AskFees(since=rfc3339(since_ns)), now)
 
     def _ask_fees(self, job: AskFees, now: float) -> None:

@@ -31,6 +31,7 @@ class Book:
         self.prefix = order_prefix(client_id, ticker)
         self.tracker = OrderTracker()
         self.fees = ListedFees(fee_rate)
+        self._is_pair = "/" in ticker  # stocks cost nothing
         self.rungs: defaultdict[int, RungState] = defaultdict(RungState)
         self.ratios: dict[str, Decimal] = {}  # of orders from before a split, by client_order_id
         self.flow = ZERO  # dollars of all exits, less their fees, minus those of all entries
@@ -225,7 +226,7 @@ class Book:
 
     def _fee(self, order: OwnOrder, filled: Decimal, value: Decimal) -> Decimal:
         """What it cost, a pair's order: as listed, and the rest as assumed."""
-        if not self.fees.rate or not filled:
+        if not self._is_pair or not filled:
             return ZERO
         ids = self._ids_of(order)
         if self.fees.of(ids) < filled:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from ..extras import how_to_install
 from .session import NEW_YORK
 from .simulation import SimulationResult
 
 INK, GRID, PRICE = "#1f2933", "#d9dee3", "#52606d"
 BUY, SELL = "#0b6e4f", "#b23a48"
 WIDTH_IN, HEIGHT_IN, DPI = 12.0, 7.0, 110
-MISSING: Final = (
-    "no picture: matplotlib is not installed. Install it with: pip install 'tickerbus[plot]'"
-)
 
 
 class PlotMissing(Exception):
     """matplotlib is not there; the text says how to get it."""
 
     def __init__(self) -> None:
-        super().__init__(MISSING)
+        super().__init__(
+            f"no picture: matplotlib is not installed. Install it with: {how_to_install('plot')}"
+        )
 
 
 def draw(result: SimulationResult, path: Path, title: str) -> None:

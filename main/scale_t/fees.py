@@ -46,6 +46,12 @@ def cents_of(value: Decimal, rate: Decimal) -> Decimal:
     return (value * rate).quantize(CENT, rounding=ROUND_CEILING)
 
 
+def listed_since_ns(moment_ns: int) -> int:
+    """From when on the fees of executions from `moment_ns` on are listed: a fee's own time may be
+    the beginning of its day, in New York."""
+    return moment_ns // _DAY_NS * _DAY_NS - _DAY_NS
+
+
 @dataclass
 class Listed:
     """What Alpaca has listed of one order: fees, and of how much of it."""
@@ -99,11 +105,11 @@ class ListedFees:
 
     def asked_since_ns(self, own_orders: frozenset[str]) -> int | None:
         """Since when activities have to be asked for, for these orders; None before the first
-        ones. A fee's own time may be the beginning of its day, in New York."""
+        ones."""
         if not self._newest_ns:
             return None
         waiting = [part.at_ns for part in self._waiting if part.order_id in own_orders]
-        return min([self._newest_ns, *waiting]) // _DAY_NS * _DAY_NS - _DAY_NS
+        return listed_since_ns(min([self._newest_ns, *waiting]))
 
     def coins(self, order_ids: Iterable[str], qty: Decimal, parts: int) -> Decimal:
         """The fee of a buy of which `qty` has filled, in at least `parts` executions."""

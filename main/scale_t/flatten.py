@@ -23,7 +23,7 @@ from .intents import Cancel, Intent, LookUp, Place
 from .ladder import Ladder
 from .modes import Mode
 from .rebuilt import rebuilt_ladder
-from .saved import StateFile
+from .saved import Saved, StateFile
 from .session import Session
 from .venue import Venue
 
@@ -44,7 +44,8 @@ def flatten_alone(
 
     Raises:
         AlreadyRuns: a scale_t of that name runs on this machine, and was not reached.
-        VenueFailed, NotUnderstood, TooManyOrders, StateFileBroken: see `rebuilt_ladder`.
+        StateFileBroken: what is saved of it cannot be read or written.
+        VenueFailed, NotUnderstood, TooManyOrders, UnknownTicker: see `rebuilt_ladder`.
     """
     mode = AccountMode.of(settings, venue.account())
     file = StateFile(state_dir, mode.number, client_id, ticker)
@@ -54,7 +55,7 @@ def flatten_alone(
     try:
         saved = file.read()
         ladder = rebuilt_ladder(venue, client_id, ticker, saved)
-        known = saved or Session(None).snapshot(ladder, now_rfc3339(), None)
+        known = _known(ladder, saved)
         file.write(replace(known, flattening=not ladder.is_flat))
         is_flat = flatten_by_rest(ladder, venue, say, timeout_s)
         file.write(replace(known, flattening=not is_flat))
@@ -63,6 +64,12 @@ def flatten_alone(
         return is_flat
     finally:
         lock.release()
+
+
+def _known(ladder: Ladder, saved: Saved | None) -> Saved:
+    """What the next run has to know: also what somebody else sold of it, which is not closed."""
+    now = Session(saved).snapshot(ladder, now_rfc3339(), None)
+    return now if saved is None else replace(saved, adopted=now.adopted)
 
 
 def flatten_by_rest(

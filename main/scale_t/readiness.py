@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from ..utils.redis.broker_watch import BrokerView
 from ..utils.redis.messages import BrokerStatus, PriceMessage, StatusMessage
+from ..wording import account_name
 
 # Trading status codes: tape C's letters, and the digits of tapes A and B.
 HALTS = frozenset({"H", "P", "2"})
@@ -57,7 +58,7 @@ class Readiness:
         if status.account_id is None:
             return "the broker does not say which account it publishes"
         if status.account_id not in self.account_names:
-            return f"the broker publishes another account, …{status.account_id[-4:]}"
+            return f"the broker publishes another account, {account_name(status)}"
         if not broker.orders_ready:
             return f"the broker's order stream is not ready: {status.upstream.orders.state}"
         if self.rejected is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from .ladder import Ladder
 from .order_ids import order_prefix
 from .saved import Saved
-from .start_state import NotUnderstood, remember
+from .start_state import NotUnderstood, overdrawn, remember
 from .starting import all_charges, with_steps
 from .terms import Distance, LadderTerms, Side
 from .venue import Venue
@@ -22,6 +22,8 @@ def rebuilt_ladder(venue: Venue, client_id: str, ticker: str, saved: Saved | Non
 
     Raises:
         VenueFailed: no answer.
+        TooManyOrders: more than is read.
+        UnknownTicker: Alpaca has no such pair.
         NotUnderstood: its orders say that it left more than it entered.
     """
     orders = venue.all_orders(ticker)
@@ -33,14 +35,8 @@ def rebuilt_ladder(venue: Venue, client_id: str, ticker: str, saved: Saved | Non
     for order_data in orders:
         ladder.see_order_data(order_data, now=0.0)
     ladder.place_existing()
-    fee_rate = ladder.terms.fee_rate  # what is not listed is assumed higher than it may have been
-    wrong = [
-        number
-        for number, rung in ladder.book.rungs.items()
-        if rung.held + rung.entered * fee_rate < 0
-    ]
-    if wrong:
-        raise NotUnderstood([f"rung {number} left more than it entered" for number in wrong])
+    if wrong := [*overdrawn(ladder)]:
+        raise NotUnderstood(wrong)
     account_qty = max(Decimal(0), ladder.terms.side.sign * venue.position(ticker))
     if account_qty < ladder.position:
         ladder.adopt(account_qty)  # no order crosses zero

@@ -226,7 +226,7 @@ def _claim(file: StateFile, lock: StateLock) -> Saved | None:
         file.check()
         lock.take()
         return file.read()
-    except (StateFileBroken, OSError) as error:
+    except StateFileBroken as error:
         raise Ends(MISCONFIGURED, "scale_t.state_file", error) from error
 
 

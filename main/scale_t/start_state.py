@@ -21,7 +21,8 @@ from typing import Any
 
 from ..utils.decimals import decimal_or_none
 from ..utils.redis.messages import parse_rfc3339
-from .book import Book
+from .book import ZERO, Book
+from .fees import HIGHEST_RATE
 from .ladder import Ladder
 from .order_ids import parse_order_name
 from .rungs import Levels, PriceGrid
@@ -57,7 +58,9 @@ def restore(
     """
     for order_data in orders:
         ladder.see_order_data(order_data, now=0.0)
-    problems = [*_unreadable(ladder.book, orders), *_impossible(ladder)]
+    problems = [*_unreadable(ladder.book, orders)]
+    if not ladder.terms.existing_position and not ladder.adopted:
+        problems += overdrawn(ladder)
     if not problems:
         start_price, problems = _starting_price(ladder, given, saved)
     if problems:
@@ -107,12 +110,13 @@ def _unreadable(book: Book, orders: Sequence[Mapping[str, Any]]) -> Iterator[str
             yield f"order {name} is no name of ours"
 
 
-def _impossible(ladder: Ladder) -> Iterator[str]:
-    existing = ladder.terms.existing_position
+def overdrawn(ladder: Ladder) -> Iterator[str]:
+    """The rungs that left more than they entered, in words. A pair's may have by its fees, for
+    they were assumed higher than they were, or lower."""
+    terms = ladder.terms
+    rate = max(terms.fee_rate, HIGHEST_RATE) if terms.is_crypto else ZERO
     for component, rung in sorted(ladder.book.rungs.items()):
-        # A pair's fee that is not listed is assumed higher than it may have been.
-        assumed = rung.entered * ladder.terms.fee_rate
-        if rung.held + assumed < 0 and not existing and not ladder.adopted:
+        if rung.held + rung.entered * rate < 0:
             yield f"rung {component} left {-rung.held} more than it entered"
 
 

@@ -16,6 +16,7 @@ from ..utils.redis.messages import parse_rfc3339, rfc3339
 from ..utils.waits import GrowingWait
 from .config import ScaleTConfig
 from .engine import Engine
+from .fees import listed_since_ns
 from .modes import Mode
 from .saved import Saved
 from .start_state import NotUnderstood, remember, restore
@@ -25,7 +26,6 @@ from .venue import ACTIVITIES_PAGE, TooManyOrders, UnknownTicker, Venue, VenueFa
 log: Final = structlog.get_logger("tickerbus.scale_t")
 
 STOPPED, NOT_STARTED, MISCONFIGURED, REFUSED, LOSS_LIMIT = 0, 1, 2, 3, 4
-_DAY_NS: Final = 86_400 * 1_000_000_000
 _T = TypeVar("_T")
 _Page: TypeAlias = list[Mapping[str, Any]]
 
@@ -167,8 +167,7 @@ def with_steps(terms: LadderTerms, asset: Mapping[str, Any]) -> LadderTerms:
 
 
 def charged_since(prefix: str, orders: Sequence[Mapping[str, Any]]) -> str | None:
-    """From when on the fees of the own ones of these orders are listed; None without any. A fee's
-    own time may be the beginning of its day, in New York."""
+    """From when on the fees of the own ones of these orders are listed; None without any."""
     moments = [
         parse_rfc3339(str(each["submitted_at"]))
         for each in orders
@@ -176,7 +175,7 @@ def charged_since(prefix: str, orders: Sequence[Mapping[str, Any]]) -> str | Non
     ]
     if not moments:
         return None
-    return rfc3339(min(moments) // _DAY_NS * _DAY_NS - _DAY_NS)
+    return rfc3339(listed_since_ns(min(moments)))
 
 
 def _nothing() -> None:

@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import msgspec
-
 from .events import TradeEvent
 from .kinds import SHAPES
+from .wire import to_json
 
 TIME: Final = slice(11, 23)  # `14:30:05.123` of an RFC 3339 text
 SYMBOL_WIDTH: Final = 8
 TYPE_WIDTH: Final = 25
 WORDS_WIDTH: Final = 26
 LONGEST: Final = 40  # characters of one word
-_to_json: Final = msgspec.json.Encoder(decimal_format="number").encode
 _UUID: Final = re.compile(r"([0-9a-fA-F]{8})-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}")
 
 
@@ -84,7 +82,7 @@ def short(value: object) -> str:
 
 def event_json(event: TradeEvent) -> str:
     """As it is on its channel."""
-    return _to_json(event_fields(event)).decode()
+    return to_json(event_fields(event)).decode()
 
 
 def event_fields(event: TradeEvent) -> dict[str, Any]:
@@ -106,5 +104,5 @@ def event_fields(event: TradeEvent) -> dict[str, Any]:
 
 def printable(value: object) -> str:
     """Text, or JSON; no control character reaches a terminal."""
-    text = value if isinstance(value, str) else _to_json(value).decode()
+    text = value if isinstance(value, str) else to_json(value).decode()
     return "".join(letter if letter.isprintable() else "�" for letter in text)

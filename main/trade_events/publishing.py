@@ -91,9 +91,8 @@ class Publisher:
         if not self._sender.health.behind:
             ticket.wait(self._timeout_s)
             if not ticket.is_settled:
-                self._sender.health.behind = (
-                    True  # nobody else need wait as long, until Redis answers
-                )
+                # Nobody else need wait as long, until Redis answers.
+                self._sender.health.behind = True
 
     def _unsent(self, event_id: str, status: Status) -> Receipt:
         return Receipt(event_id=event_id, status=status, reason=self._sender.health.trouble)

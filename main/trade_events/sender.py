@@ -78,10 +78,8 @@ class Sender:
         self._stopping = self._giving_up = False
         self._wire: Wire | None = None
         self._wake = threading.Event()
-        self._head, self._head_of_one = (
-            publish_head(names, secrets.token_hex(8)),
-            publish_head(names),
-        )
+        self._head = publish_head(names, secrets.token_hex(8))
+        self._head_of_one = publish_head(names)
         self._number = 0  # of the last batch that was sent
         self._thread = threading.Thread(target=self._run, name="trade-sender", daemon=True)
 

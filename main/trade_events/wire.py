@@ -24,7 +24,7 @@ _LITERALS: Final = ("true", "false", "null")
 _NUMBER_STARTS: Final = frozenset("-0123456789")
 _JSON_STARTS: Final = frozenset('"[{')
 
-_to_json: Final = msgspec.json.Encoder(decimal_format="number").encode
+to_json: Final = msgspec.json.Encoder(decimal_format="number").encode
 _to_msgpack: Final = msgspec.msgpack.Encoder().encode
 _from_json: Final = msgspec.json.Decoder().decode
 # Numbers as they were written: 100.00 and 2E+1 are the state's texts, too.
@@ -57,7 +57,7 @@ def encode_body(event: TradeEvent) -> bytes:
     Raises:
         InvalidTradeEvent: too large.
     """
-    body = _to_json(
+    body = to_json(
         _Body(
             event_id=event.event_id,
             event_type=event.event_type.value,
@@ -149,7 +149,7 @@ def _fields(event: TradeEvent, plan: _Plan) -> list[str]:
 
 
 def _number(value: Any) -> str:
-    return _to_json(value).decode()
+    return to_json(value).decode()
 
 
 # What a move has to reckon with: MEANS and TOTAL in functions.lua.
@@ -208,7 +208,7 @@ def value_to_text(name: str, value: Any) -> str:
     """As a state hash keeps it."""
     if isinstance(value, str) and (name.endswith("_id") or not _looks_like_json(value)):
         return str(value)
-    return _to_json(value).decode()
+    return to_json(value).decode()
 
 
 def text_to_value(name: str, text: str) -> Any:

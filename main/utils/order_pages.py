@@ -45,7 +45,7 @@ class OrderPages:
         self._pages += 1
         if self._pages >= self._max_pages:
             raise TooManyOrders(f"{self._what} has more than {self._pages * self._size:,} orders")
-        oldest_ns = min(_moments_ns(page), default=None)
+        oldest_ns = min(moments_ns(page), default=None)
         if oldest_ns is None or len(self._found) == known:
             raise TooManyOrders(
                 f"{self._what}: Alpaca lists {known:,} orders and then none that are older, "
@@ -55,7 +55,7 @@ class OrderPages:
         return rfc3339(oldest_ns + 1)
 
 
-def _moments_ns(page: Iterable[Mapping[str, object]]) -> Iterable[int]:
+def moments_ns(page: Iterable[Mapping[str, object]]) -> Iterable[int]:
     """When they were submitted, where they say so: one that waits for its turn may not."""
     for order in page:
         try:

@@ -79,7 +79,6 @@ NOT_SENT_YET: Final = _again("not_sent_to_exchange_yet", 0.5, 4.0, 8)
 HALTED: Final = _again("halted", 30.0, 300.0, 10)
 NOT_CONNECTED: Final = _again("not_connected", 1.0, 30.0, 8)  # nothing left this machine
 UNANSWERED: Final = _again("unanswered", 0.5, 4.0, 8)  # only for what may be asked twice
-REJECTED: Final = _again("rejected", 5.0, 300.0, 5)  # taken, then rejected by the venue
 DUPLICATE: Final = _stop("duplicate_client_order_id", Remedy.LOOK_UP)
 KEYS_REFUSED: Final = _stop("keys_refused", Remedy.STOP_ALL)
 INSUFFICIENT_QTY: Final = _stop("insufficient_qty")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
+
+from .redis.messages import parse_rfc3339
 
 ENDED: Final = frozenset({"filled", "canceled", "expired", "replaced", "rejected"})
 
@@ -52,18 +53,8 @@ def text(value: object) -> str:
 
 
 def _unix_ns(timestamp: object) -> int:
-    """RFC 3339 with up to nanoseconds and any offset; 0 where it cannot be read."""
-    if not isinstance(timestamp, str):
-        return 0
-    whole, dot, rest = timestamp.partition(".")
-    digits = ""
-    if dot:
-        digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-        whole += rest[len(digits) :]
+    """0 where it cannot be read."""
     try:
-        moment = datetime.fromisoformat(whole)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        return int(moment.timestamp()) * 1_000_000_000 + int(digits[:9].ljust(9, "0") or "0")
-    except (ValueError, OverflowError, OSError):
+        return parse_rfc3339(text(timestamp))
+    except (ValueError, OverflowError):
         return 0

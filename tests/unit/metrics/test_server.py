@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import socketserver
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -89,3 +90,17 @@ def test_callers_that_say_nothing_are_bounded_and_bar_nobody(local: MetricsServe
         assert threads() - before <= MOST_CALLERS
         assert silent[0].recv(1) == b"", "the oldest was closed"
     wait_for(lambda: threads() <= before, what="all threads ended")
+
+
+def test_a_machine_that_has_no_thread_left_loses_no_place_of_a_caller(
+    local: MetricsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socketserver.ThreadingMixIn, "process_request", refused)
+        for _ in range(MOST_CALLERS):
+            with socket.create_connection(("127.0.0.1", local.port), timeout=5) as caller:
+                assert caller.recv(1) == b"", "it was closed"
+    assert status(local, "localhost") == 200

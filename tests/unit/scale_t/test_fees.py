@@ -166,6 +166,22 @@ def test_a_listed_fee_replaces_what_was_assumed_and_the_surplus_is_offered_too()
     assert offered == Decimal("0.9985")
 
 
+@pytest.mark.parametrize("coin_fee", ["0", "0.001"])
+def test_a_fee_that_was_assumed_too_low_is_taken_from_the_list(coin_fee: str) -> None:
+    """Also where none was assumed. Alpaca had let it sell all, of what else the account held."""
+    trade = PairTrade(max_position="3", component="1", coin_fee=Decimal(coin_fee))
+    trade.account.coins = Decimal("0.01")
+    trade.run()
+    trade.fill("entry:0:1", rate=TAKER)
+    assert trade.ladder.book.fees_awaited(), "so it is asked for"
+    for name in list(trade.working("profit")):
+        trade.fill(name, rate=TAKER)
+    trade.learn()
+    assert trade.ladder.position == trade.account.coins - Decimal("0.01") < 0
+    trade.restart()
+    assert trade.ladder.position == trade.account.coins - Decimal("0.01")
+
+
 def test_what_is_too_little_for_an_order_waits_for_the_rungs_next_round() -> None:
     trade = PairTrade()
     trade.run()

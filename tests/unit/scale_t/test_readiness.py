@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from main.scale_t.readiness import Readiness
 from main.utils.redis.broker_watch import BrokerView, BrokerWatch
@@ -42,6 +43,12 @@ def halt(timestamp: str, code: str = "H") -> StatusMessage:
         reason_code="T1",
         reason_message="News Pending",
     )
+
+
+def test_another_account_is_named_by_its_number_as_everywhere() -> None:
+    """Not by its id, which nobody knows."""
+    heard = replace(status(account="B2"), account_short="1A2B")
+    assert readiness().obstacle(view(heard)) == "the broker publishes another account, …1A2B"
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_a_picture_without_matplotlib_says_how_to_get_it(
 ) -> None:
     """It is an extra."""
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(PlotMissing, match=r"pip install 'tickerbus\[plot\]'"):
+    with pytest.raises(PlotMissing, match=r"pip install .*\[plot\]'"):
         draw(simulate(config(), trades("100", "99")), tmp_path / "a.png", "a title")
 
 
