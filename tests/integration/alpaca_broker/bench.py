@@ -79,7 +79,12 @@ class Bus:
 
     def _listen(self) -> None:
         while not self._ending.is_set():
-            message = self._pubsub.get_message(timeout=0.1)
+            # Of a message that has begun redis-py wants each further piece within the timeout, or
+            # it gives the connection up, and what is published meanwhile is lost. A loaded machine
+            # is slow, but not away: so little patience is for looking only, which takes nothing.
+            if not self._pubsub.connection.can_read(0.1):
+                continue
+            message = self._pubsub.get_message(timeout=30)
             if message is not None:
                 channel = message["channel"].decode()
                 self.raw[channel].append(message["data"])

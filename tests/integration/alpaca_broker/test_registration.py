@@ -259,9 +259,10 @@ def test_who_comes_back_after_its_lease_ended_is_told_of_the_time_between(
 ) -> None:
     """It was frozen, or Redis was: it still listens, and had not meant to leave."""
     bus.listen("TICKER_UPDATES_AAPL")
-    bus.register("AAPL", lease_s=1)
+    bus.register("AAPL", lease_s=60)
     sim.trade("AAPL", 100.0)
     bus.wait_for_trades("AAPL", 1)
+    bus.register("AAPL", lease_s=1)
     wait_for(lambda: "AAPL" not in broker.following(), what="the lease has ended")
     sim.trade("AAPL", 101.0)
     bus.register("AAPL", lease_s=60)

@@ -31,6 +31,7 @@ HELD = [
 OTHERS = ["WMT", "HD", "MCD", "NKE", "PFE"]
 MESSAGES_PER_S = 2_000
 CHANGES = 50
+ACK_S = 0.2
 
 
 class Watch:
@@ -83,14 +84,15 @@ def restart_under_load(
         change_registrations(bus, over_s)
         wait_for(
             lambda: len({r["request_id"] for r in replies(bus)}) == CHANGES,
+            timeout_s=30,
             what="a reply to every request",
         )
         for ticker in HELD:
             sim.set_rate(ticker, 0)
         for ticker in HELD:
             sent = len(sim.oracle.sent_trades(ticker))
-            wait_for(lambda t=ticker, n=sent: len(watch.by_handler[t]) >= n, timeout_s=15)
-            bus.wait_for_trades(ticker, sent)
+            wait_for(lambda t=ticker, n=sent: len(watch.by_handler[t]) >= n, timeout_s=30)
+            bus.wait_for_trades(ticker, sent, timeout_s=30)
         total = sum(watch.check(sim, ticker) for ticker in HELD)
         assert total > MESSAGES_PER_S * over_s * 0.8, "the load was not there"
         assert broker.counters["restarts"] - restarts >= 5, "nothing was restarted"
@@ -114,9 +116,9 @@ def test_50_registration_changes_cost_20_busy_tickers_nothing(
 def test_nor_do_they_when_alpaca_takes_200_ms_to_acknowledge(
     start_broker: StartBroker, bus: Bus, redis_config: RedisConfig
 ) -> None:
-    with quiet_market(ack_delay_s=0.2) as slow:
+    with quiet_market(ack_delay_s=ACK_S) as slow:
         broker = start_broker(slow)
         restart_under_load(slow, broker, bus, redis_config, over_s=6)
         usual_s = statistics.median(broker.dead_times_s)
-        assert usual_s < 0.1, "the acknowledgement is not part of the dead time"
+        assert usual_s < ACK_S / 2, "the acknowledgement is not part of the dead time"
         broker.stop()

@@ -287,7 +287,6 @@ def test_a_server_that_takes_nothing_keeps_no_reader_waiting(line: Line) -> None
 
 
 def is_full(client: SharedTlsSocket) -> bool:
-
     return not select.select([], [client.fileno()], [], 0)[1]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,19 @@ from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import LimitOrderRequest
 
+from main.alpaca_broker import AlpacaBroker, BrokerConfig
 from main.alpaca_sim import LocalAlpaca, MarketRules, SimConfig, StreamRules
 from main.alpaca_sim.venue_config import VenueConfig
 from main.scale_t import ScaleT, ScaleTConfig
 from main.settings import Settings, load_settings
 from main.utils.redis.config import RedisConfig
+from tests.integration.examples.processes import Process, environment
 from tests.integration.scale_t.stand_in_broker import StandInBroker
 from tests.integration.scale_t.unreliable_road import UnreliableRoad
+
+STARTED_S = 40.0  # a program's start on a busy machine
+
+Run = Callable[..., Process]
 
 
 @pytest.fixture
@@ -68,6 +74,44 @@ def broker(
     broker.account_id = orders.account_id()
     with broker:
         yield broker
+
+
+@pytest.fixture
+def real_broker(settings: Settings) -> Iterator[AlpacaBroker]:
+    broker = AlpacaBroker(BrokerConfig.from_settings(settings))
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def command(alpaca: LocalAlpaca, redis_config: RedisConfig, tmp_path: Path) -> Iterator[Run]:
+    """`command("status", "--ticker", "AAPL")`: `scale-t status …` as a process.
+
+    `keys=False` leaves the account's keys out of its environment; `state` names another state
+    directory. What still runs at the end is ended.
+    """
+    started: list[Process] = []
+    alpacas = {
+        "ALPACA_API_KEY": "local",
+        "ALPACA_API_SECRET": "local-secret",
+        "ALPACA_TRADING_URL": alpaca.url,
+        "ALPACA_DATA_URL": alpaca.url,
+    }
+
+    def start(*words: str, keys: bool = True, state: str = "state") -> Process:
+        env = environment(
+            REDIS_HOST=redis_config.host,
+            REDIS_PORT=str(redis_config.port),
+            XDG_STATE_HOME=str(tmp_path / state),
+            **(alpacas if keys else {}),
+        )
+        started.append(Process(["-m", "main", "scale-t", *words], tmp_path, env))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
 
 
 @pytest.fixture

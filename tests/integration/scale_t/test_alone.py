@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +18,28 @@ import pytest
 import redis
 
 from main.alpaca_broker import AlpacaBroker
-from main.alpaca_sim import LocalAlpaca
 from main.commands import scale_t_control
 from main.commands.common import Mistake
+from main.embedded_valkey import EmbeddedValkey
 from main.scale_t import alone
 from main.scale_t.alone import AlreadyRuns, Holder, StateLock, TickerLease
 from main.settings import Settings
 from main.utils.processes import machine
 from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
-from tests.integration.examples.processes import Process, environment
-from tests.integration.scale_t.conftest import AccountOrders
+from tests.integration.scale_t.conftest import STARTED_S, AccountOrders, Run
 from tests.integration.scale_t.stand_in_broker import StandInBroker
-from tests.integration.scale_t.test_process import real_broker
-
-__all__ = ["real_broker"]
 
 pytestmark = pytest.mark.integration
 
-STARTED_S = 40.0  # a program's start on a busy machine
 KEY = "CONSUMER_LEASE.scale-t.AAPL"
-
-Run = Callable[..., Process]
 
 
 @pytest.fixture
-def run_scale_t(alpaca: LocalAlpaca, redis_config: RedisConfig, tmp_path: Path) -> Iterator[Run]:
-    """`run_scale_t("folder")`: with a state directory of its own."""
-    started: list[Process] = []
-
-    def run(state: str = "one", **changes: str) -> Process:
-        env = environment(
-            REDIS_HOST=redis_config.host,
-            REDIS_PORT=str(redis_config.port),
-            ALPACA_API_KEY="local",
-            ALPACA_API_SECRET="local-secret",
-            ALPACA_TRADING_URL=alpaca.url,
-            ALPACA_DATA_URL=alpaca.url,
-            XDG_STATE_HOME=str(tmp_path / state),
-            **changes,
-        )
-        words = ("--ticker", "AAPL", "--max-position", "20", "--start-price", "100")
-        started.append(Process(["-m", "main", "scale-t", "run", *words], tmp_path, env))
-        return started[-1]
-
-    yield run
-    for process in started:
-        process.end()
+def run_scale_t(command: Run) -> Run:
+    """`run_scale_t(state="one")`: with a state directory of its own."""
+    ladder = ("--ticker", "AAPL", "--max-position", "20", "--start-price", "100")
+    return partial(command, "run", *ladder)
 
 
 @pytest.fixture
@@ -76,9 +52,9 @@ def test_the_second_of_a_name_is_refused_and_the_first_trades_on(
     real_broker: AlpacaBroker, orders: AccountOrders, run_scale_t: Run, server: redis.Redis
 ) -> None:
     """By the lock on the state file; with another state directory, by the lease in Redis."""
-    first = run_scale_t("one")
+    first = run_scale_t(state="one")
     wait_for(lambda: set(orders.working()) == {"entry:0:1"}, STARTED_S)
-    for second in (run_scale_t("one"), run_scale_t("another")):
+    for second in (run_scale_t(state="one"), run_scale_t(state="another")):
         assert second.exit_code(STARTED_S) == 2
         said = "\n".join(second.lines)
         assert "scale-t already runs for AAPL as scale-t (pid " in said
@@ -125,8 +101,8 @@ def test_the_lease_of_a_dead_process_is_taken_without_waiting(
 def test_the_lease_of_another_machine_is_waited_for_until_it_runs_out(
     redis_config: RedisConfig, server: redis.Redis
 ) -> None:
-    server.set(KEY, holder(1, "elsewhere/1"), px=600)
     begun = time.monotonic()
+    server.set(KEY, holder(1, "elsewhere/1"), px=600)
     with closing(lease(redis_config)) as mine:
         mine.take()
         assert time.monotonic() - begun >= 0.5
@@ -164,15 +140,23 @@ def test_who_lost_the_lease_ends_and_leaves_what_works_to_the_other(
 
 
 def test_a_redis_that_does_not_allow_it_is_told_and_the_file_locks_alone(
-    redis_config: RedisConfig, monkeypatch: pytest.MonkeyPatch
+    own_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An ACL rule from before there was a lease."""
+    """An ACL rule from before there was a lease. One that is away is told as well."""
     told: list[str] = []
-    monkeypatch.setattr(alone.log, "warning", lambda event, **_: told.append(event), raising=False)
-    away = RedisConfig(host="127.0.0.1", port=1)
-    with closing(lease(away)) as mine:
-        mine.take()
-    assert told == ["scale_t.no_lease"]
+    monkeypatch.setattr(alone.log, "warning", lambda _, reason: told.append(reason), raising=False)
+    with closing(redis.Redis(port=own_valkey.port)) as admin:
+        admin.acl_setuser(
+            "older", enabled=True, nopass=True, keys=["TICKER_*"], categories=["+@all"]
+        )
+    forbids = RedisConfig(host="127.0.0.1", port=own_valkey.port, username="older", password="any")
+    for config in (forbids, RedisConfig(host="127.0.0.1", port=1)):
+        with closing(lease(config)) as mine:
+            mine.take()
+    assert [("permission" in each.lower(), "refused" in each) for each in told] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 def test_flatten_by_rest_does_not_work_beside_one_that_runs_here(

@@ -21,7 +21,7 @@ from main.scale_t.venue import TooManyOrders, Venue
 from main.settings import Settings
 from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
-from tests.integration.scale_t.conftest import AccountOrders
+from tests.integration.scale_t.conftest import AccountOrders, RunningScaleT
 from tests.integration.scale_t.stand_in_broker import StandInBroker
 
 pytestmark = pytest.mark.integration
@@ -50,6 +50,20 @@ def started(start_scale_t: Any, orders: AccountOrders, **words: Any) -> engine.E
     return running
 
 
+@pytest.fixture
+def beside_seven(
+    broker: StandInBroker, alpaca: LocalAlpaca, orders: AccountOrders, start_scale_t: Any
+) -> RunningScaleT:
+    """It owns ten shares and offers them; seven more were bought by hand."""
+    alpaca.order_by_hand(symbol="AAPL", qty="7", side="buy", type="market", time_in_force="day")
+    wait_for(lambda: orders.position() == 7)
+    scale_t: RunningScaleT = start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
+    wait_for(lambda: "entry:0:1" in orders.working())
+    alpaca.quote("AAPL", 99.97, 99.99)
+    wait_for(lambda: set(orders.working()) == {"profit:0:1", "entry:1:1"})
+    return scale_t
+
+
 def test_pause_takes_entries_back_and_resume_sends_them_again(
     broker: StandInBroker, orders: AccountOrders, start_scale_t: Any, person: Person
 ) -> None:
@@ -75,22 +89,11 @@ def test_stop_ends_it_with_zero(
 
 
 def test_flatten_closes_what_it_owns_and_nothing_else(
-    broker: StandInBroker,
-    alpaca: LocalAlpaca,
-    orders: AccountOrders,
-    start_scale_t: Any,
-    person: Person,
+    beside_seven: RunningScaleT, orders: AccountOrders, person: Person
 ) -> None:
-    """Seven more shares were bought by hand."""
-    alpaca.order_by_hand(symbol="AAPL", qty="7", side="buy", type="market", time_in_force="day")
-    wait_for(lambda: orders.position() == 7)
-    scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
-    wait_for(lambda: "entry:0:1" in orders.working())
-    alpaca.quote("AAPL", 99.97, 99.99)
-    wait_for(lambda: set(orders.working()) == {"profit:0:1", "entry:1:1"})
     assert "10 at the market" in person.says("flatten").words
-    wait_for(lambda: scale_t.ended)
-    assert scale_t.code == 0
+    wait_for(lambda: beside_seven.ended)
+    assert beside_seven.code == 0
     assert (orders.working(), orders.position()) == ({}, 7)
 
 
@@ -189,21 +192,10 @@ def test_nobody_of_that_name_is_said_at_once(redis_config: RedisConfig) -> None:
 
 
 def test_what_nobody_trades_any_more_is_flattened_by_rest_alone(
-    broker: StandInBroker,
-    alpaca: LocalAlpaca,
-    orders: AccountOrders,
-    start_scale_t: Any,
-    settings: Settings,
-    tmp_path: Path,
+    beside_seven: RunningScaleT, orders: AccountOrders, settings: Settings, tmp_path: Path
 ) -> None:
-    """From Alpaca's list of orders: its own shares only; seven were bought by hand."""
-    alpaca.order_by_hand(symbol="AAPL", qty="7", side="buy", type="market", time_in_force="day")
-    wait_for(lambda: orders.position() == 7)
-    scale_t = start_scale_t(max_position=Decimal(20), start_price=Decimal(100))
-    wait_for(lambda: "entry:0:1" in orders.working())
-    alpaca.quote("AAPL", 99.97, 99.99)
-    wait_for(lambda: set(orders.working()) == {"profit:0:1", "entry:1:1"})
-    assert scale_t.stop() == 0
+    """From Alpaca's list of orders: its own shares only."""
+    assert beside_seven.stop() == 0
     venue, said = open_venue(settings), list[str]()
     try:
         assert flatten_alone(settings, venue, "scale-t", "AAPL", tmp_path, said.append, 20)
@@ -240,9 +232,10 @@ def test_flatten_works_without_a_redis(
 
 
 def test_flatten_says_it_when_the_orders_cannot_all_be_read(
-    alpaca: LocalAlpaca, without_redis: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    orders: AccountOrders, without_redis: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In words, with nothing sent."""
+    orders.buy("entry:0:1", 90.0)
 
     def too_many(*_: object, **__: object) -> None:
         raise TooManyOrders("AAPL has more than 200,000 orders")
@@ -250,3 +243,4 @@ def test_flatten_says_it_when_the_orders_cannot_all_be_read(
     monkeypatch.setattr(Venue, "all_orders", too_many)
     with pytest.raises(Mistake, match="more than 200,000 orders"):
         scale_t_control.flatten(ticker="AAPL", yes=True, state_dir=tmp_path)
+    assert set(orders.working()) == {"entry:0:1"}, "it still works"

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from main.alpaca_broker import AlpacaBroker, BrokerConfig
+from main.alpaca_broker import AlpacaBroker
 from main.alpaca_sim import LocalAlpaca, MarketRules, SimConfig, StreamRules
 from main.alpaca_sim.venue_config import VenueConfig
 from main.scale_t import asking
-from main.settings import Settings
-from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
-from tests.integration.examples.processes import Process, environment
-from tests.integration.scale_t.conftest import AccountOrders
+from tests.integration.scale_t.conftest import STARTED_S, AccountOrders, Run
 
 pytestmark = pytest.mark.integration
 
-STARTED_S = 40.0  # a program's start on a busy machine
 PAIR = "BTC/USD"
 LADDER = ("--ticker", PAIR, "--max-position", "0.3", "--component", "0.1", "--increment", "1000")
-
-Run = Callable[..., Process]
 
 
 @pytest.fixture
@@ -49,37 +42,6 @@ def alpaca() -> Iterator[LocalAlpaca]:
     with LocalAlpaca(config) as sim:
         sim.quote(PAIR, 60_000, 60_010)
         yield sim
-
-
-@pytest.fixture
-def real_broker(settings: Settings) -> Iterator[AlpacaBroker]:
-    broker = AlpacaBroker(BrokerConfig.from_settings(settings))
-    broker.start()
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture
-def scale_t(alpaca: LocalAlpaca, redis_config: RedisConfig, tmp_path: Path) -> Iterator[Run]:
-    """`scale_t("run", *LADDER)`."""
-    env = environment(
-        REDIS_HOST=redis_config.host,
-        REDIS_PORT=str(redis_config.port),
-        ALPACA_API_KEY="local",
-        ALPACA_API_SECRET="local-secret",
-        ALPACA_TRADING_URL=alpaca.url,
-        ALPACA_DATA_URL=alpaca.url,
-        XDG_STATE_HOME=str(tmp_path),
-    )
-    started: list[Process] = []
-
-    def run(*arguments: str) -> Process:
-        started.append(Process(["-m", "main", "scale-t", *arguments], tmp_path, env))
-        return started[-1]
-
-    yield run
-    for process in started:
-        process.end()
 
 
 class Pair(AccountOrders):
@@ -137,23 +99,23 @@ def test_a_fee_that_is_listed_while_it_trades_takes_the_place_of_the_assumed_one
     wait_for(lambda: not pair.coins() and ladder.book.flow == pair.cash() - 50_000)
 
 
-def state_of(scale_t: Run) -> dict[str, str]:
+def state_of(command: Run) -> dict[str, str]:
     """What `status` prints, by its first word."""
-    lines = wait_for(lambda: status_lines(scale_t), STARTED_S)
+    lines = wait_for(lambda: status_lines(command), STARTED_S)
     return {line.split()[0]: " ".join(line.split()[1:]) for line in lines if line.strip()}
 
 
-def status_lines(scale_t: Run) -> list[str]:
-    process = scale_t("status", "--ticker", PAIR)
+def status_lines(command: Run) -> list[str]:
+    process = command("status", "--ticker", PAIR)
     return process.lines if process.exit_code(STARTED_S) == 0 else []
 
 
 def test_a_pair_is_sold_as_it_was_received_and_ends_flat(
-    real_broker: AlpacaBroker, alpaca: LocalAlpaca, pair: Pair, scale_t: Run
+    real_broker: AlpacaBroker, alpaca: LocalAlpaca, pair: Pair, command: Run
 ) -> None:
     """Bought, sold at a profit, bought again, killed, started again, flattened: nothing is ever
     offered that the account does not have, nothing is doubted, and profit is the account's."""
-    process = scale_t("run", *LADDER, "--start-price", "60000")
+    process = command("run", *LADDER, "--start-price", "60000")
     wait_for(lambda: set(pair.open()) == {"entry:0:1"}, STARTED_S)
     alpaca.quote(PAIR, 59_980, 60_000)
     wait_for(lambda: set(pair.open()) == {"profit:0:1", "entry:1:1"})
@@ -170,17 +132,17 @@ def test_a_pair_is_sold_as_it_was_received_and_ends_flat(
     process.signal(9)
     process.exit_code()
     wait_for(lambda: pair.fees() == 3)
-    process = scale_t("run", *LADDER)
+    process = command("run", *LADDER)
     wait_for(lambda: set(pair.open()) >= {"profit:0:2", "entry:1:2"}, STARTED_S)
     process.wait_for_line("scale_t.entries_allowed", STARTED_S)
     # All fees are listed by now, and known again.
     owned = pair.coins()
     wait_for(lambda: pair.offered_coins() <= owned)
-    told = state_of(scale_t)
+    told = state_of(command)
     assert told["mode"] == "TRADING"
     assert Decimal(told["owns"].split()[0]) == owned, "to the unit"
     realised = Decimal(told["profit"].split()[0])
-    flatten = scale_t("flatten", "--ticker", PAIR, "--yes")
+    flatten = command("flatten", "--ticker", PAIR, "--yes")
     assert flatten.exit_code(STARTED_S) == 0, flatten.lines
     assert process.exit_code(10) == 0, process.lines
     assert pair.open() == {}

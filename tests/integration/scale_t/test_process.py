@@ -3,68 +3,23 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-from main.alpaca_broker import AlpacaBroker, BrokerConfig
+from main.alpaca_broker import AlpacaBroker
 from main.alpaca_sim import LocalAlpaca
-from main.settings import Settings
-from main.utils.redis.config import RedisConfig
 from tests.conftest import wait_for
-from tests.integration.examples.processes import Process, environment
-from tests.integration.scale_t.conftest import AccountOrders
+from tests.integration.scale_t.conftest import STARTED_S, AccountOrders, Run
 
 pytestmark = pytest.mark.integration
 
-STARTED_S = 40.0  # a program's start on a busy machine
-
-
-class RunScaleT:
-    """`run_scale_t("--max-position", "20", …)`; `run_scale_t.command("status")`, also without
-    keys."""
-
-    def __init__(self, folder: Path, env: dict[str, str]) -> None:
-        self.started: list[Process] = []
-        self._folder, self._env = folder, env
-
-    def __call__(self, *arguments: str) -> Process:
-        return self.command("run", *arguments)
-
-    def command(self, *words: str, keys: bool = True) -> Process:
-        env = {name: value for name, value in self._env.items() if keys or "ALPACA" not in name}
-        command = ["-m", "main", "scale-t", words[0], "--ticker", "AAPL", *words[1:]]
-        self.started.append(Process(command, self._folder, env))
-        return self.started[-1]
-
 
 @pytest.fixture
-def real_broker(settings: Settings) -> Iterator[AlpacaBroker]:
-    broker = AlpacaBroker(BrokerConfig.from_settings(settings))
-    broker.start()
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture
-def run_scale_t(
-    alpaca: LocalAlpaca, redis_config: RedisConfig, tmp_path: Path
-) -> Iterator[RunScaleT]:
-    env = environment(
-        REDIS_HOST=redis_config.host,
-        REDIS_PORT=str(redis_config.port),
-        ALPACA_API_KEY="local",
-        ALPACA_API_SECRET="local-secret",
-        ALPACA_TRADING_URL=alpaca.url,
-        ALPACA_DATA_URL=alpaca.url,
-        XDG_STATE_HOME=str(tmp_path),
-    )
-    run = RunScaleT(tmp_path, env)
-    yield run
-    for process in run.started:
-        process.end()
+def run_scale_t(command: Run) -> Run:
+    """`run_scale_t("--max-position", "20", …)`."""
+    return partial(command, "run", "--ticker", "AAPL")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -72,7 +27,7 @@ def test_a_signal_ends_it_within_five_seconds_and_takes_its_entries_back(
     real_broker: AlpacaBroker,
     alpaca: LocalAlpaca,
     orders: AccountOrders,
-    run_scale_t: RunScaleT,
+    run_scale_t: Run,
     number: signal.Signals,
 ) -> None:
     """Exit code 0, unregistered, the exit order left to work."""
@@ -88,7 +43,7 @@ def test_a_signal_ends_it_within_five_seconds_and_takes_its_entries_back(
 
 
 def test_killed_between_fill_and_exit_it_goes_on_where_alpaca_stands(
-    real_broker: AlpacaBroker, alpaca: LocalAlpaca, orders: AccountOrders, run_scale_t: RunScaleT
+    real_broker: AlpacaBroker, alpaca: LocalAlpaca, orders: AccountOrders, run_scale_t: Run
 ) -> None:
     """What filled while it was dead is found in the order list, and offered; nothing is doubled."""
     process = run_scale_t("--max-position", "20", "--start-price", "100")
@@ -106,7 +61,7 @@ def test_killed_between_fill_and_exit_it_goes_on_where_alpaca_stands(
 
 
 def test_killed_at_any_moment_of_a_moving_market_it_never_holds_too_much(
-    real_broker: AlpacaBroker, alpaca: LocalAlpaca, orders: AccountOrders, run_scale_t: RunScaleT
+    real_broker: AlpacaBroker, alpaca: LocalAlpaca, orders: AccountOrders, run_scale_t: Run
 ) -> None:
     """The market swings over the ladder all the time; in the end all adds up at Alpaca itself."""
     arguments = ("--max-position", "40", "--increment", "0.02", "--start-price", "100")
@@ -126,7 +81,11 @@ def test_killed_at_any_moment_of_a_moving_market_it_never_holds_too_much(
 
 
 def test_killed_in_the_middle_of_a_flatten_it_goes_on_with_that(
-    real_broker: AlpacaBroker, alpaca: LocalAlpaca, orders: AccountOrders, run_scale_t: RunScaleT
+    real_broker: AlpacaBroker,
+    alpaca: LocalAlpaca,
+    orders: AccountOrders,
+    run_scale_t: Run,
+    command: Run,
 ) -> None:
     """Not with the trade: somebody wanted out. The market is closed, so it takes its time."""
     process = run_scale_t("--max-position", "20", "--start-price", "100")
@@ -135,7 +94,7 @@ def test_killed_in_the_middle_of_a_flatten_it_goes_on_with_that(
     wait_for(lambda: set(orders.working()) == {"profit:0:1", "entry:1:1"})
     alpaca.set_session("closed")
     wait_for(lambda: not orders.working())
-    flatten = run_scale_t.command("flatten", "--yes")
+    flatten = command("flatten", "--ticker", "AAPL", "--yes")
     flatten.wait_for_line("flattening", STARTED_S)
     process.signal(signal.SIGKILL)
     process.exit_code()
@@ -150,18 +109,18 @@ def test_killed_in_the_middle_of_a_flatten_it_goes_on_with_that(
 
 
 def test_status_and_pause_need_no_keys_and_say_whose_account_it_is(
-    real_broker: AlpacaBroker, orders: AccountOrders, run_scale_t: RunScaleT
+    real_broker: AlpacaBroker, orders: AccountOrders, run_scale_t: Run, command: Run
 ) -> None:
     """They go through Redis; the ladder that answers knows. Other commands say where keys are."""
     run_scale_t("--max-position", "20", "--start-price", "100")
     wait_for(lambda: set(orders.working()) == {"entry:0:1"}, STARTED_S)
-    for command, words in (("status", "TRADING"), ("pause", "paused")):
-        process = run_scale_t.command(command, keys=False)
+    for asked, answer in (("status", "TRADING"), ("pause", "paused")):
+        process = command(asked, "--ticker", "AAPL", keys=False)
         assert process.exit_code(STARTED_S) == 0, process.lines
         assert "PAPER account …SIM1" in process.lines[0]
-        assert words in "\n".join(process.lines)
-    for asks in (("flatten", "--yes"), ("plan", "--max-position", "20")):
-        process = run_scale_t.command(*asks, keys=False)
+        assert answer in "\n".join(process.lines)
+    for word, *more in (("flatten", "--yes"), ("plan", "--max-position", "20")):
+        process = command(word, "--ticker", "AAPL", *more, keys=False)
         assert process.exit_code(STARTED_S) == 2
         assert "up` prints" in " ".join(process.lines)
 

@@ -360,12 +360,13 @@ def test_a_look_that_is_refused_by_the_limit_is_not_repeated_before_it_is_over(
     executor = build(config={"poll_s": 0.02})
     busy = (429, b'{"code": 42910000, "message": "rate limit exceeded"}')
     road.look_answers = [*[None] * refused_look, busy] * 20
+    began = time.monotonic()
     executor.buy("AAPL", qty=1)
     wait_for(lambda: road.counts["GET answered"], what="a look was refused")
-    began, asked = time.monotonic(), road.counts.total()
+    asked = road.counts.total()
     road.look_answers.clear()
     wait_for(lambda: executor.orders.counters["looks_put_off"] > 5, what="it goes on")
-    if time.monotonic() - began < 1:  # a loaded machine may have slept through the two seconds
+    if time.monotonic() - began < 2:  # a loaded machine may have slept through the two seconds
         assert road.counts.total() == asked
     settled(executor)
 

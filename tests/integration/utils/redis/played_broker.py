@@ -12,11 +12,15 @@ from main.utils.redis.subscriber import RedisSubscriber
 
 
 class PlayedBroker:
-    """Accepts every request, but refuses BAD, and what `refuses` names, and never answers DUMB."""
+    """Accepts every request, but refuses BAD, and what `refuses` names, and never answers DUMB.
+
+    Of its next answers `loses` many never arrive.
+    """
 
     def __init__(self, bus: RedisSubscriber, publisher: RedisPublisher) -> None:
         self.requests: list[dict[str, Any]] = []
         self.refuses: dict[str, str] = {"BAD": "unknown_ticker"}  # ticker: reason
+        self.loses = 0
         self._publisher = publisher
         bus.subscribe(CHANNELS.BROKER_REGISTRATION, self.answer)
         bus.subscribe(CHANNELS.BROKER_REGISTRATION + ".*", self.answer)
@@ -25,6 +29,9 @@ class PlayedBroker:
     def answer(self, request: dict[str, Any]) -> None:
         self.requests.append(request)
         if request["ticker"] == "DUMB":
+            return
+        if self.loses:
+            self.loses -= 1
             return
         reason = self.refuses.get(request["ticker"])
         if reason == "insufficient_subscription" and "quotes" not in request.get("data", ()):

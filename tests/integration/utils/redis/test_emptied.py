@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import pytest
 
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.errors import RedisUnavailable
 from main.utils.redis.gap_tracker import Place
 from main.utils.redis.journal import Journal
-from main.utils.redis.messages import OrderMessage, rfc3339
+from main.utils.redis.messages import OrderMessage, PriceMessage, rfc3339
+from main.utils.redis.publisher import RedisPublisher
 from main.utils.redis.start import Start
+from main.utils.redis.subscriber import RedisSubscriber
 from tests.conftest import wait_for
 from tests.integration.utils.redis.conftest import (
     EVENING,
@@ -59,6 +64,24 @@ def told(recorder: Recorder) -> list[tuple[str, str]]:
     return [(m.order_data["id"], m.event) for m in orders]
 
 
+def publish_until_behind(
+    publisher: RedisPublisher,
+    subscriber: RedisSubscriber,
+    make: Callable[..., OrderMessage | PriceMessage],
+    at_least: int,
+) -> int:
+    """From number 2; returns the last. What comes in one read is taken, full or not, so that the
+    reader is behind only when one more finds its queue full."""
+    numbers = itertools.count(2)
+
+    def behind_at() -> int:
+        last = next(numbers)
+        publisher.publish_batch([make(number=last)])
+        return last if last >= at_least and subscriber.counters.get("queue_full", 0) else 0
+
+    return wait_for(behind_at, what="the reader is behind")
+
+
 def test_a_reader_that_is_behind_waits_until_the_order_journals_are_written_again(
     config: RedisConfig, publisher_on: Publishers, subscriber_on: Subscribers, gate: Gate
 ) -> None:
@@ -68,15 +91,7 @@ def test_a_reader_that_is_behind_waits_until_the_order_journals_are_written_agai
     subscriber.start_listening()
     publisher.publish_batch([order(number=1)])
     assert gate.entered.wait(10)
-    last = 1
-
-    def is_behind() -> bool:  # what comes in one read is taken, full or not: one more then
-        nonlocal last
-        last += 1
-        publisher.publish_batch([order(number=last)])
-        return last >= 29 and subscriber.counters.get("queue_full", 0) > 0
-
-    wait_for(is_behind, what="the reader is behind")
+    last = publish_until_behind(publisher, subscriber, order, at_least=29)
     client = config.client()
     client.flushall()
     gate.opened.set()
@@ -97,15 +112,7 @@ def test_prices_that_the_emptied_redis_lost_are_told_once_the_broker_is_back(
     subscriber.start_listening()
     publisher.publish_batch([price(number=1)])
     assert gate.entered.wait(10)
-    last = 1
-
-    def is_behind() -> bool:  # what comes in one read is taken, full or not: one more then
-        nonlocal last
-        last += 1
-        publisher.publish_batch([price(number=last)])
-        return last >= 9 and subscriber.counters.get("queue_full", 0) > 0
-
-    wait_for(is_behind, what="the reader is behind")
+    last = publish_until_behind(publisher, subscriber, price, at_least=9)
     client = config.client()
     client.flushall()
     gate.opened.set()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import msgspec
 import pytest
+import redis
 
 from main.alpaca_broker.order_ledger import OrderLedger
 from main.alpaca_broker.told_before import load_ledger
-from main.utils.redis.batch import JournalBounds
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.errors import RedisUnavailable
 from main.utils.redis.gap_tracker import Place
@@ -18,8 +20,10 @@ from main.utils.redis.journal import Journal
 from main.utils.redis.messages import OrderMessage, PriceMessage, encode, rfc3339
 from main.utils.redis.order_memory import OrderMemory
 from main.utils.redis.publisher import RedisPublisher
+from tests.integration.utils.redis.conftest import Publishers
 
 pytestmark = pytest.mark.integration
+ORDER_LOG, TICKER_LOG = "ORDER_LOG_AAPL", "TICKER_LOG_AAPL"
 AT = rfc3339(time.time_ns())
 
 
@@ -48,125 +52,121 @@ def price() -> PriceMessage:
     )
 
 
-def test_the_orders_of_this_epoch_are_written_again(redis_config: RedisConfig) -> None:
-    client = redis_config.client()
-    with RedisPublisher(redis_config, JournalBounds()) as publisher:
-        publisher.open_epoch()
-        publisher.publish_batch([order(1), price(), order(2), order(3, "MSFT")])
-        keys = ("ORDER_LOG_AAPL", "ORDER_LOG_MSFT")
-        before = [client.xrange(key) for key in keys]
-        assert [len(entries) for entries in before] == [2, 1]  # type: ignore[arg-type]
-        client.flushall()
-        publisher.publish_batch([price()])
-        assert [client.xrange(key) for key in keys] == before
-        assert all(client.ttl(key) > 86_400 for key in keys)  # type: ignore[operator]
-        client.flushall()
-        publisher.restore_epoch()
-        publisher.restore_epoch()
-        assert [client.xrange(key) for key in keys] == before
-        publisher.publish_batch([order(4)])
-        assert client.xlen("ORDER_LOG_AAPL") == 3
-    client.close()
+@pytest.fixture
+def client(config: RedisConfig) -> Iterator[redis.Redis]:
+    with closing(config.client()) as client:
+        yield client
+
+
+@pytest.fixture
+def publisher(config: RedisConfig, publisher_on: Publishers) -> RedisPublisher:
+    return publisher_on(config)
+
+
+def reconnect(publisher: RedisPublisher) -> None:
+    """And the first that goes out is a heartbeat."""
+    publisher.reconnect()
+    publisher.publish("BROKER_STATUS", {"type": "broker_status"})
+
+
+def test_the_orders_of_this_epoch_are_written_again(
+    client: redis.Redis, publisher: RedisPublisher
+) -> None:
+    publisher.publish_batch([order(1), price(), order(2), order(3, "MSFT")])
+    keys = (ORDER_LOG, "ORDER_LOG_MSFT")
+    before = [client.xrange(key) for key in keys]
+    assert [len(entries) for entries in before] == [2, 1]  # type: ignore[arg-type]
+    client.flushall()
+    publisher.publish_batch([price()])
+    assert [client.xrange(key) for key in keys] == before
+    assert all(client.ttl(key) > 86_400 for key in keys)  # type: ignore[operator]
+    client.flushall()
+    publisher.restore_epoch()
+    publisher.restore_epoch()
+    assert [client.xrange(key) for key in keys] == before
+    publisher.publish_batch([order(4)])
+    assert client.xlen(ORDER_LOG) == 3
 
 
 def test_the_orders_of_earlier_runs_that_were_loaded_are_written_again_too(
-    redis_config: RedisConfig,
+    config: RedisConfig, client: redis.Redis, publisher_on: Publishers
 ) -> None:
-    client = redis_config.client()
-    ledger = OrderLedger()
-    with RedisPublisher(redis_config) as first:
-        first.open_epoch()
-        first.publish_batch([order(1), order(2)])
-    with RedisPublisher(redis_config) as second:
-        second.open_epoch()
-        told = load_ledger(client, second.names, ledger)
-        assert len(told) == 2
-        second.remember_orders(told)
-        second.publish_batch([order(3)])
-        before = client.xrange("ORDER_LOG_AAPL")
-        client.flushall()
-        second.restore_epoch()
-        assert client.xrange("ORDER_LOG_AAPL") == before
-        assert client.xlen("ORDER_LOG_AAPL") == 3
-    client.close()
+    first = publisher_on(config)
+    first.publish_batch([order(1), order(2)])
+    first.close()
+    second = publisher_on(config)
+    told = load_ledger(client, second.names, OrderLedger())
+    assert len(told) == 2
+    second.remember_orders(told)
+    second.publish_batch([order(3)])
+    before = client.xrange(ORDER_LOG)
+    client.flushall()
+    second.restore_epoch()
+    assert client.xrange(ORDER_LOG) == before
+    assert client.xlen(ORDER_LOG) == 3
 
 
 def test_a_new_connection_to_an_empty_redis_writes_them_before_a_heartbeat_goes_out(
-    redis_config: RedisConfig,
+    client: redis.Redis, publisher: RedisPublisher
 ) -> None:
-    client = redis_config.client()
-    with RedisPublisher(redis_config) as publisher:
-        publisher.open_epoch()
-        publisher.publish_batch([order(1)])
-        client.flushall()
-        client.function_flush()
-        publisher.reconnect()
-        publisher.publish("BROKER_STATUS", {"type": "broker_status"})
-        assert client.xlen("ORDER_LOG_AAPL") == 1
-        assert client.get("BROKER_EPOCH") == str(publisher.epoch).encode()
-    client.close()
+    publisher.publish_batch([order(1)])
+    client.flushall()
+    client.function_flush()
+    reconnect(publisher)
+    assert client.xlen(ORDER_LOG) == 1
+    assert client.get("BROKER_EPOCH") == str(publisher.epoch).encode()
 
 
 def test_another_primary_that_lacks_the_last_orders_gets_them_before_anything_else(
-    redis_config: RedisConfig,
+    config: RedisConfig, client: redis.Redis, publisher: RedisPublisher
 ) -> None:
     """A failover that was not waited for: it has the epoch, and an older journal."""
-    client = redis_config.client()
-    with RedisPublisher(redis_config) as publisher:
-        publisher.open_epoch()
-        publisher.publish_batch([order(1)])
-        keys = ("ORDER_LOG_AAPL", "TICKER_LOG_AAPL")
-        older = [client.dump(key) for key in keys]
-        publisher.publish_batch([order(2), order(3)])
-        whole = client.xrange("ORDER_LOG_AAPL")
-        for key, value in zip(keys, older, strict=True):
-            client.restore(key, 0, value, replace=True)
-        assert client.xlen("ORDER_LOG_AAPL") == 1
-        publisher.reconnect()
-        publisher.publish("BROKER_STATUS", {"type": "broker_status"})
-        assert client.xrange("ORDER_LOG_AAPL") == whole
-        publisher.publish_batch([order(4)])
-        assert client.xlen("ORDER_LOG_AAPL") == 4
-        assert client.xlen("TICKER_LOG_AAPL") == 2, "who was behind finds the others among orders"
-        refill = Journal(redis_config, publisher.names).refill(
-            "AAPL", Place(publisher.epoch, 1), 10, frozenset()
-        )
-        assert [getattr(entry, "place", entry) for entry in refill.plan] == [
-            Place(publisher.epoch, seq) for seq in (2, 3, 4)
-        ]
-    client.close()
+    publisher.publish_batch([order(1)])
+    older = {key: client.dump(key) for key in (ORDER_LOG, TICKER_LOG)}
+    publisher.publish_batch([order(2), order(3)])
+    whole = client.xrange(ORDER_LOG)
+    for key, value in older.items():
+        client.restore(key, 0, value, replace=True)
+    assert client.xlen(ORDER_LOG) == 1
+    reconnect(publisher)
+    assert client.xrange(ORDER_LOG) == whole
+    publisher.publish_batch([order(4)])
+    assert client.xlen(ORDER_LOG) == 4
+    assert client.xlen(TICKER_LOG) == 2, "who was behind finds the others among orders"
+    refill = Journal(config, publisher.names).refill(
+        "AAPL", Place(publisher.epoch, 1), 10, frozenset()
+    )
+    assert [getattr(entry, "place", entry) for entry in refill.plan] == [
+        Place(publisher.epoch, seq) for seq in (2, 3, 4)
+    ]
 
 
 def test_a_new_run_on_a_redis_that_came_back_older_gives_it_the_orders_back(
-    redis_config: RedisConfig,
+    config: RedisConfig, client: redis.Redis
 ) -> None:
-    client, memory = redis_config.client(), OrderMemory()
-    with RedisPublisher(redis_config, order_memory=memory) as publisher:
-        publisher.open_epoch()
-        publisher.publish_batch([order(1)])
-        older = client.dump("ORDER_LOG_AAPL")
-        publisher.publish_batch([order(2), order(3)])
-        whole = client.xrange("ORDER_LOG_AAPL")
-    client.restore("ORDER_LOG_AAPL", 0, older, replace=True)
-    with RedisPublisher(redis_config, order_memory=memory) as publisher:
-        publisher.open_epoch()
-        publisher.publish_batch([order(4)])
-        assert client.xrange("ORDER_LOG_AAPL")[:3] == whole
-        assert client.xlen("ORDER_LOG_AAPL") == 4
-    client.close()
+    memory = OrderMemory()
+    with RedisPublisher(config, order_memory=memory) as first:
+        first.open_epoch()
+        first.publish_batch([order(1)])
+        older = client.dump(ORDER_LOG)
+        first.publish_batch([order(2), order(3)])
+        whole = client.xrange(ORDER_LOG)
+    client.restore(ORDER_LOG, 0, older, replace=True)
+    with RedisPublisher(config, order_memory=memory) as second:
+        second.open_epoch()
+        second.publish_batch([order(4)])
+        assert client.xrange(ORDER_LOG)[:3] == whole  # type: ignore[index]
+        assert client.xlen(ORDER_LOG) == 4
 
 
-def test_who_was_superseded_writes_no_orders_at_a_reconnect(redis_config: RedisConfig) -> None:
-    client = redis_config.client()
-    with RedisPublisher(redis_config) as publisher:
-        publisher.open_epoch()
-        publisher.publish_batch([order(1)])
-        client.set("BROKER_EPOCH", publisher.epoch + 1)
-        client.delete("ORDER_LOG_AAPL")
-        publisher.reconnect()
-        publisher.publish("BROKER_STATUS", {"type": "broker_status"})
-        assert not client.exists("ORDER_LOG_AAPL")
-    client.close()
+def test_who_was_superseded_writes_no_orders_at_a_reconnect(
+    client: redis.Redis, publisher: RedisPublisher
+) -> None:
+    publisher.publish_batch([order(1)])
+    client.set("BROKER_EPOCH", publisher.epoch + 1)
+    client.delete(ORDER_LOG)
+    reconnect(publisher)
+    assert not client.exists(ORDER_LOG)
 
 
 def test_orders_of_long_ago_are_not_brought_back() -> None:
@@ -182,38 +182,31 @@ def test_orders_of_long_ago_are_not_brought_back() -> None:
 
 
 def test_an_order_in_the_batch_that_finds_redis_empty_is_there_once(
-    redis_config: RedisConfig,
+    client: redis.Redis, publisher: RedisPublisher
 ) -> None:
-    client = redis_config.client()
-    with RedisPublisher(redis_config, JournalBounds()) as publisher:
-        publisher.open_epoch()
-        client.flushall()
-        publisher.publish_batch([order(1), order(2)])
-        assert client.xlen("ORDER_LOG_AAPL") == client.xlen("TICKER_LOG_AAPL") == 2
-    client.close()
+    client.flushall()
+    publisher.publish_batch([order(1), order(2)])
+    assert client.xlen(ORDER_LOG) == client.xlen(TICKER_LOG) == 2
 
 
 def test_an_order_whose_confirmation_was_read_early_is_written_again_too(
-    redis_config: RedisConfig,
+    client: redis.Redis, publisher: RedisPublisher
 ) -> None:
-    client = redis_config.client()
-    with RedisPublisher(redis_config) as publisher:
-        publisher.open_epoch()
-        publisher.publish_batch([order(1)], more=True)
-        publisher.publish("ELSEWHERE", {})  # reads the batch's reply, to have the connection
-        client.flushall()
-        publisher.reconnect()
-        publisher.publish_batch([order(2)])
-        assert client.xlen("ORDER_LOG_AAPL") == 2
-    client.close()
+    publisher.publish_batch([order(1)], more=True)
+    publisher.publish("ELSEWHERE", {})  # reads the batch's reply, to have the connection
+    client.flushall()
+    publisher.reconnect()
+    publisher.publish_batch([order(2)])
+    assert client.xlen(ORDER_LOG) == 2
 
 
-def test_there_is_no_epoch_until_every_order_is_written_again(redis_config: RedisConfig) -> None:
+def test_there_is_no_epoch_until_every_order_is_written_again(
+    own_config: RedisConfig, publisher_on: Publishers
+) -> None:
     """Who sees an epoch may conclude that what the journals lack is lost."""
-    client = redis_config.client()
-    client.execute_command("ACL", "SETUSER", "broker", "on", "nopass", "+@all", "~*", "&*")
-    with RedisPublisher(replace(redis_config, username="broker", password="any")) as publisher:
-        publisher.open_epoch()
+    with closing(own_config.client()) as client:
+        client.execute_command("ACL", "SETUSER", "broker", "on", "nopass", "+@all", "~*", "&*")
+        publisher = publisher_on(replace(own_config, username="broker", password="any"))
         publisher.publish_batch([order(1)])
         client.flushall()
         client.execute_command("ACL", "SETUSER", "broker", "-xadd")
@@ -222,23 +215,18 @@ def test_there_is_no_epoch_until_every_order_is_written_again(redis_config: Redi
         assert client.get("BROKER_EPOCH") is None
         client.execute_command("ACL", "SETUSER", "broker", "+xadd")
         publisher.restore_epoch()
-        assert client.xlen("ORDER_LOG_AAPL") == 1
-    client.execute_command("ACL", "DELUSER", "broker")
-    client.close()
+        assert client.xlen(ORDER_LOG) == 1
+        assert client.get("BROKER_EPOCH") == str(publisher.epoch).encode()
 
 
 def test_a_foreign_value_under_a_journals_name_does_not_keep_the_broker_waiting(
-    redis_config: RedisConfig,
+    client: redis.Redis, publisher: RedisPublisher
 ) -> None:
-    client = redis_config.client()
-    with RedisPublisher(redis_config) as publisher:
-        publisher.open_epoch()
-        publisher.publish_batch([order(1)])
-        client.flushall()
-        client.set("ORDER_LOG_AAPL", "not ours")
-        publisher.publish_batch([order(2)])
-        assert client.xlen("ORDER_LOG_AAPL") == 1
-    client.close()
+    publisher.publish_batch([order(1)])
+    client.flushall()
+    client.set(ORDER_LOG, "not ours")
+    publisher.publish_batch([order(2)])
+    assert client.xlen(ORDER_LOG) == 1
 
 
 def test_it_remembers_only_so_many_and_writes_each_journal_in_its_order() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -24,6 +25,7 @@ from tests.integration.utils.redis.conftest import EVENING, Publishers, order, p
 pytestmark = pytest.mark.integration
 
 TICKER_LOG, ORDER_LOG = CHANNELS.ticker_log("AAPL"), CHANNELS.order_log("AAPL")
+END = b"all until here"
 UPDATES, QUOTES = CHANNELS.get_ticker_channel("AAPL"), CHANNELS.get_quotes_channel("AAPL")
 
 
@@ -43,16 +45,27 @@ class PlainSubscriber:
     """A subscriber without the library: what it sees is what Redis published."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self._pubsub = client.pubsub(ignore_subscribe_messages=True)
+        self._client, self._pubsub = client, client.pubsub(ignore_subscribe_messages=True)
         self._pubsub.subscribe(UPDATES, QUOTES)
         self._pubsub.get_message(timeout=5)
         self._pubsub.get_message(timeout=5)
 
     def heard(self) -> list[bytes]:
+        """All that was published since the last call: what comes before a mark that is now."""
+        self._client.publish(UPDATES, END)
         bodies = []
-        while message := self._pubsub.get_message(timeout=0.05):
-            bodies.append(message["data"])
+        while (body := self._next()) != END:
+            bodies.append(body)
         return bodies
+
+    def _next(self) -> bytes:
+        message = self._pubsub.get_message(timeout=10)
+        assert message is not None, "a mark that was published comes"
+        body: bytes = message["data"]
+        return body
+
+    def close(self) -> None:
+        self._pubsub.close()
 
 
 @pytest.fixture
@@ -64,9 +77,8 @@ def client(config: RedisConfig) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def listener(client: redis.Redis) -> Iterator[PlainSubscriber]:
-    subscriber = PlainSubscriber(client)
-    yield subscriber
-    subscriber._pubsub.close()
+    with closing(PlainSubscriber(client)) as subscriber:
+        yield subscriber
 
 
 def ids(client: redis.Redis, key: str) -> list[str]:
@@ -288,8 +300,10 @@ def test_a_batch_that_may_not_be_published_is_not_written_and_goes_out_whole_onc
     own_valkey: EmbeddedValkey, own_config: RedisConfig, publisher_on: Publishers
 ) -> None:
     """Written but not published would count as done: those who only listen would never hear it."""
-    with redis.Redis(port=own_valkey.port) as client:
-        listener = PlainSubscriber(client)
+    with (
+        redis.Redis(port=own_valkey.port) as client,
+        closing(PlainSubscriber(client)) as listener,
+    ):
         client.acl_setuser("broker", enabled=True, nopass=True, keys=["*"], categories=["+@all"])
         client.execute_command("ACL", "SETUSER", "broker", "allchannels")
         publisher = publisher_on(replace(own_config, username="broker", password="any"))
@@ -419,21 +433,30 @@ def test_who_was_superseded_after_sending_ahead_learns_of_it_with_the_next_call(
     assert not client.exists(TICKER_LOG)
 
 
+@contextmanager
+def frozen(server: EmbeddedValkey, publisher: RedisPublisher) -> Iterator[None]:
+    """Number 2 was sent ahead and 3 is being published; all go through once it wakes."""
+    publisher.publish_batch([price(number=1)])
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        publisher.publish_batch([price(number=2)], more=True)
+        thread = threading.Thread(target=publisher.publish_batch, args=([price(number=3)],))
+        thread.start()
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    thread.join(10)
+    assert not thread.is_alive()
+    with redis.Redis(port=server.port) as admin:
+        assert ids(admin, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2, 3)]
+
+
 def test_what_was_sent_ahead_to_a_frozen_redis_goes_through_once_it_wakes(
     own_valkey: EmbeddedValkey, own_config: RedisConfig, publisher_on: Publishers
 ) -> None:
     publisher = publisher_on(own_config)
-    publisher.publish_batch([price(number=1)])
-    os.kill(own_valkey.pid, signal.SIGSTOP)
-    publisher.publish_batch([price(number=2)], more=True)
-    thread = threading.Thread(target=publisher.publish_batch, args=([price(number=3)],))
-    thread.start()
-    wait_for(lambda: publisher.trouble)
-    os.kill(own_valkey.pid, signal.SIGCONT)
-    thread.join(10)
-    assert not thread.is_alive()
-    with own_config.client() as admin:
-        assert ids(admin, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2, 3)]
+    with frozen(own_valkey, publisher):
+        wait_for(lambda: publisher.trouble)
 
 
 def test_a_batch_is_packed_while_redis_has_not_confirmed_the_one_before(
@@ -441,19 +464,11 @@ def test_a_batch_is_packed_while_redis_has_not_confirmed_the_one_before(
 ) -> None:
     """And with it goes nothing: it is sent after that, in its order."""
     publisher = publisher_on(own_config)
-    publisher.publish_batch([price(number=1)])
-    os.kill(own_valkey.pid, signal.SIGSTOP)
-    publisher.publish_batch([price(number=2)], more=True)
-    assert publisher._packer is not None
-    seqs = publisher._packer.seqs
-    thread = threading.Thread(target=publisher.publish_batch, args=([price(number=3)],))
-    thread.start()
-    wait_for(lambda: publisher._packer and publisher._packer.seqs != seqs, what="it is packed")
-    assert publisher.counters["messages"] == 1, "the one before is not confirmed"
-    os.kill(own_valkey.pid, signal.SIGCONT)
-    thread.join(10)
-    with own_config.client() as admin:
-        assert ids(admin, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2, 3)]
+    packer = publisher._packer
+    assert packer is not None
+    with frozen(own_valkey, publisher):
+        wait_for(lambda: packer.seqs == {"AAPL": 3}, what="it is packed")
+        assert publisher.counters["messages"] == 1, "the one before is not confirmed"
 
 
 def test_what_cannot_be_packed_leaves_alone_what_was_sent_ahead(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from main.utils.redis import registration
 from main.utils.redis.config import RedisConfig
 from main.utils.redis.constants import CHANNELS
 from main.utils.redis.messages import RegistrationReply
@@ -103,6 +104,21 @@ def test_nobody_listening_is_told_apart_from_nobody_answering(
             client.register(["AAPL", "DUMB"], timeout_s=0.3)
     assert dumb.value.listening
     assert dumb.value.tickers == ("DUMB",)
+
+
+def test_a_reply_that_was_lost_is_asked_for_again(
+    broker: PlayedBroker,
+    client_as: Callable[..., RegistrationClient],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection that broke takes along what was on its way; the request is the same one."""
+    monkeypatch.setattr(registration, "SILENCE_S", 0.2)
+    broker.loses = 1
+    replies = client_as("me").register(["AAPL", "MSFT"])
+    assert [reply.status for reply in replies] == ["accepted", "accepted"]
+    asked = [(request["ticker"], request["request_id"]) for request in broker.requests]
+    assert set(asked) == {(reply.ticker, reply.request_id) for reply in replies}
+    assert asked[2] == asked[0]
 
 
 def test_a_broker_that_is_just_starting_is_waited_for(
