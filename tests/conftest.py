@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,10 @@ from main.embedded_valkey import EmbeddedValkey
 from main.utils.redis.config import RedisConfig
 
 T = TypeVar("T")
+
+# What a shell starts in the background ignores Ctrl-C, and so would every program under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow machine is no failure: examples have no deadline of their own.
 settings.register_profile("tickerbus", deadline=None)

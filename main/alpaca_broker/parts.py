@@ -21,7 +21,7 @@ from .bookmark import Bookmark
 from .broker_config import BrokerConfig
 from .connection_config import StreamState
 from .frame_buffer import FrameBuffer
-from .heap import give_back
+from .heap import Tidy
 from .housekeeping import Housekeeping
 from .leadership import Leadership
 from .lease_store import LeaseStore
@@ -116,6 +116,8 @@ def make_parts(
     assets = AssetList(config.rest, config.feed)
     bookmark = Bookmark(client, names, order_record)
     inquiry = OrderInquiry(config.rest, ledger, bookmark, clock.alpaca_ns)
+    upstreams = Upstreams(config, prices, orders, on_state, on_lost)
+    tidy = Tidy(lambda: upstreams.disconnects() + publisher.counters["reconnects"])
     keeper = Housekeeping(client, names, config.journal.order_days, following)
     return Parts(
         publisher=publisher,
@@ -123,7 +125,7 @@ def make_parts(
         names=names,
         prices=prices,
         orders=orders,
-        upstreams=Upstreams(config, prices, orders, on_state, on_lost),
+        upstreams=upstreams,
         assets=assets,
         clock=clock,
         store=LeaseStore(client, names),
@@ -136,6 +138,6 @@ def make_parts(
         reconciler=Reconciler(
             inquiry,
             orders,
-            (clock.refresh, keeper.keep, assets.load_pairs, assets.load_lists, give_back),
+            (clock.refresh, keeper.keep, assets.load_pairs, assets.load_lists, tidy),
         ),
     )

@@ -87,6 +87,10 @@ class Upstreams:
             streams.append(("orders", self.orders))
         return streams
 
+    def disconnects(self) -> int:
+        """How many connections were lost so far. Any thread may ask."""
+        return sum(stream.counters["disconnects"] for _, stream in self.all())
+
     def market_of(self, ticker: str) -> MarketStream:
         return self.open_market("crypto" if is_crypto(ticker) else "stocks")
 

@@ -8,8 +8,11 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
+
+import redis
 
 from main.alpaca_broker import BrokerConfig
 from main.alpaca_sim import SimAddress
@@ -82,8 +85,9 @@ class Bus:
             # Of a message that has begun redis-py wants each further piece within the timeout, or
             # it gives the connection up, and what is published meanwhile is lost. A loaded machine
             # is slow, but not away: so little patience is for looking only, which takes nothing.
-            if not self._pubsub.connection.can_read(0.1):
-                continue
+            with suppress(redis.ConnectionError):  # `get_message` connects again
+                if not self._pubsub.connection.can_read(0.1):
+                    continue
             message = self._pubsub.get_message(timeout=30)
             if message is not None:
                 channel = message["channel"].decode()

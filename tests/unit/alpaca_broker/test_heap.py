@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 
 import pytest
+
+from main.alpaca_broker.heap import TIDY_S, Tidy
 
 PROGRAM = """
 import ctypes, sys, tempfile, threading
@@ -71,3 +76,43 @@ print(before - resident())
 def test_what_is_free_goes_back_to_the_system() -> None:
     told = subprocess.run([sys.executable, "-c", WASTEFUL], capture_output=True, check=True)
     assert int(told.stdout) > 30_000_000
+
+
+@pytest.fixture
+def only_when_told() -> Iterator[None]:
+    """The collector looks for nothing by itself."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+class Ring:
+    """What an ended connection is: it refers to itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.mark.usefixtures("only_when_told")
+def test_what_a_lost_connection_leaves_is_freed_when_it_is_time() -> None:
+    now_s, lost = 100.0, 0
+    tidy = Tidy(lambda: lost, lambda: now_s)
+    tidy()
+    ring = weakref.ref(Ring())
+    lost = 1
+    tidy()
+    assert ring() is not None, "it is not time yet"
+    now_s += TIDY_S
+    tidy()
+    assert ring() is None
+
+
+@pytest.mark.usefixtures("only_when_told")
+def test_nothing_is_looked_for_where_no_connection_was_lost() -> None:
+    now_s = 100.0
+    tidy = Tidy(lambda: 7, lambda: now_s)
+    tidy()
+    ring = weakref.ref(Ring())
+    now_s += TIDY_S
+    tidy()
+    assert ring() is not None
