@@ -185,12 +185,12 @@ class TradingRest(Rest):
                 query["after"] = after
             page = self._json(f"/v2/orders?{urlencode(query)}", list[dict[str, Any]])
             new = {str(order["id"]): order for order in page} if page else {}
-            latest_ns = max(moments_ns(page), default=None)
-            if len(page) < PAGE or new.keys() <= found.keys() or latest_ns is None:
+            moments = [*moments_ns(page)]
+            if len(page) < PAGE or new.keys() <= found.keys() or not moments:
                 return list((found | new).values())
             found |= new
             # `after` is exclusive, and two orders may share a moment: begin just before the last.
-            after = rfc3339(latest_ns - 1)
+            after = rfc3339(moments[-1] - 1)
 
     def order(self, order_id: str) -> dict[str, Any] | None:
         """One order, or None if Alpaca does not know it."""

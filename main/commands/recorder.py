@@ -98,7 +98,8 @@ def _run(work: Callable[[], None], stop: Callable[[], None]) -> None:
 
     def end() -> None:
         stop()
-        done.wait()
+        if thread.ident is not None:  # else nobody will ever say that it is done
+            done.wait()
 
     with ended_by_signals(end) as interruption:
         with interruption.held():

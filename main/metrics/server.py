@@ -122,10 +122,12 @@ class _Server(ThreadingHTTPServer):
 
     def shutdown_request(self, request: Any) -> None:
         """However it ended, also where no thread could be started for it."""
-        super().shutdown_request(request)
-        with self._changed:
-            self._callers.pop(request, None)
-            self._changed.notify_all()
+        try:
+            super().shutdown_request(request)
+        finally:
+            with self._changed:
+                self._callers.pop(request, None)
+                self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that went away is no event; anything else is ours."""

@@ -200,6 +200,9 @@ class Book:
         if order.stage is not Stage.SEEN:
             order.move(Stage.SEEN)
             order.refusal = None
+            # Of two with one name Alpaca has the one that came first: its terms are what works.
+            order.qty = order.qty if first.qty is None else first.qty * order.ratio
+            order.limit_price = _todays(first.limit_price, order.ratio)
         order.look_up_wanted = False
         order.order_id = chain.current.order_id  # after a replacement by hand, the newest one
         order.status = chain.current.status
@@ -216,7 +219,7 @@ class Book:
             client_order_id=name.text(self.prefix),
             name=name,
             qty=(found.qty or ZERO) * ratio,
-            limit_price=None if found.limit_price is None else found.limit_price / ratio,
+            limit_price=_todays(found.limit_price, ratio),
             stage=Stage.SEEN,
             ratio=ratio,
             end_noted=found.ended,
@@ -256,6 +259,10 @@ class Book:
         if order.stage in (Stage.SENDING, Stage.UNRESOLVED):
             return ZERO, ZERO, order.qty
         return ZERO, ZERO, ZERO
+
+
+def _todays(price: Decimal | None, ratio: Decimal) -> Decimal | None:
+    return None if price is None else price / ratio
 
 
 def _value(order: Order) -> Decimal:

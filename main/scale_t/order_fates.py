@@ -75,21 +75,23 @@ class OrderFates:
             order.look_up_wanted = True
 
     def see_absent(self, client_order_id: str, now: float) -> None:
-        """Looked up, and Alpaca does not know it. If only its answer was lost, it may still be on
-        its way: for `ABSENT_AFTER_S` it goes on to count."""
+        """Looked up, and Alpaca does not know it. It may still be on its way, be it that its answer
+        was lost or that an earlier one has its name: for `ABSENT_AFTER_S` it goes on to count."""
         order = self.book.get(client_order_id)
         if order is None:
             return
         if order.stage is Stage.SEEN:
             order.look_up_wanted = False
-        elif order.stage is Stage.UNRESOLVED and order.refusal is not None:
+        elif order.stage is not Stage.UNRESOLVED or now - order.doubtful_since < ABSENT_AFTER_S:
+            return
+        elif order.refusal is None:
+            order.move(Stage.ABSENT)
+            self.book.settle(order)
+        else:
             order.move(Stage.REFUSED)
             order.name_in_use = True
             self.book.settle(order)
             self.holds.refuse(order.name.rung, ENDED_UNASKED, now)
-        elif order.stage is Stage.UNRESOLVED and now - order.doubtful_since >= ABSENT_AFTER_S:
-            order.move(Stage.ABSENT)
-            self.book.settle(order)
 
     def look_up(self, client_order_id: str) -> None:
         """Ask Alpaca for this order's truth, if it is not known to have ended: a cancel was not

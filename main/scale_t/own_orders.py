@@ -72,7 +72,11 @@ class OwnOrder:
 
 @dataclass
 class RungState:
-    """What the orders of one rung add up to. `base`: owned without an order of ours, at a price."""
+    """What the orders of one rung add up to. `base`: owned without an order of ours, at a price.
+
+    `entries` and `exits` are in the order in which they were submitted; their generations need not
+    be, because a name that came to nothing is given again.
+    """
 
     held: Decimal = ZERO
     entered: Decimal = ZERO
@@ -82,9 +86,8 @@ class RungState:
     exits: list[OwnOrder] = field(default_factory=list)
 
     def newest_entry(self) -> OwnOrder | None:
-        """The newest generation that filled."""
-        filled = (order for order in self.entries if order.filled > 0)
-        return max(filled, key=lambda order: order.name.generation, default=None)
+        """The newest one that filled."""
+        return next((order for order in reversed(self.entries) if order.filled > 0), None)
 
     @property
     def entered_at(self) -> Decimal | None:
@@ -95,7 +98,7 @@ class RungState:
     def held_cost(self) -> Decimal:
         """What the held quantity was entered at: the newest entries are what is still held."""
         left, cost = self.held, ZERO
-        for order in sorted(self.entries, key=lambda order: -order.name.generation):
+        for order in reversed(self.entries):
             received = order.filled - order.fee
             if received > 0:
                 part = min(left, received)

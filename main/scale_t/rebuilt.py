@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
+from .book import ZERO
 from .ladder import Ladder
 from .order_ids import order_prefix
 from .saved import Saved
-from .start_state import NotUnderstood, overdrawn, remember
+from .start_state import NotUnderstood, oldest_first, overdrawn, remember
 from .starting import all_charges, with_steps
 from .terms import Distance, LadderTerms, Side
 from .venue import Venue
 
 __all__ = ["NotUnderstood", "rebuilt_ladder"]
+
+_LOOKS: Final = 5
 
 
 def rebuilt_ladder(venue: Venue, client_id: str, ticker: str, saved: Saved | None) -> Ladder:
@@ -24,7 +27,7 @@ def rebuilt_ladder(venue: Venue, client_id: str, ticker: str, saved: Saved | Non
         VenueFailed: no answer.
         TooManyOrders: more than is read.
         UnknownTicker: Alpaca has no such pair.
-        NotUnderstood: its orders say that it left more than it entered.
+        NotUnderstood: its orders say that it left more than it entered, or change all the time.
     """
     orders = venue.all_orders(ticker)
     ladder = Ladder(_terms(client_id, ticker, orders))
@@ -32,15 +35,32 @@ def rebuilt_ladder(venue: Venue, client_id: str, ticker: str, saved: Saved | Non
         ladder = Ladder(with_steps(ladder.terms, venue.asset(ticker)))
         ladder.book.see_fees(all_charges(venue, ladder.book.prefix, orders))
     remember(ladder, orders, saved)
-    for order_data in orders:
-        ladder.see_order_data(order_data, now=0.0)
+    _take_in(ladder, orders)
     ladder.place_existing()
     if wrong := [*overdrawn(ladder)]:
         raise NotUnderstood(wrong)
-    account_qty = max(Decimal(0), ladder.terms.side.sign * venue.position(ticker))
-    if account_qty < ladder.position:
-        ladder.adopt(account_qty)  # no order crosses zero
+    _adopt_shortfall(ladder, venue)
     return ladder
+
+
+def _take_in(ladder: Ladder, orders: Sequence[Mapping[str, Any]]) -> None:
+    for order_data in oldest_first(orders):
+        ladder.see_order_data(order_data, now=0.0)
+
+
+def _adopt_shortfall(ladder: Ladder, venue: Venue) -> None:
+    """Where the account holds less: no order crosses zero. What the own orders sold since they were
+    listed is no such shortfall, so they are listed again: nothing may have filled in between."""
+    for _ in range(_LOOKS):
+        account_qty = max(ZERO, ladder.terms.side.sign * venue.position(ladder.terms.ticker))
+        if account_qty >= ladder.position:
+            return
+        before = ladder.position
+        _take_in(ladder, venue.all_orders(ladder.terms.ticker))
+        if ladder.position == before:
+            ladder.adopt(account_qty)
+            return
+    raise NotUnderstood(["they fill while they are looked at: try again"])
 
 
 def _terms(client_id: str, ticker: str, orders: Sequence[Mapping[str, Any]]) -> LadderTerms:

@@ -56,7 +56,7 @@ def restore(
     Raises:
         NotUnderstood: see above.
     """
-    for order_data in orders:
+    for order_data in oldest_first(orders):
         ladder.see_order_data(order_data, now=0.0)
     problems = [*_unreadable(ladder.book, orders)]
     if not ladder.terms.existing_position and not ladder.adopted:
@@ -91,6 +91,20 @@ def remember(
         # What it owns was entered on the old terms; who owns nothing was given new ones.
         ladder.ratio = saved.ratio
     return saved
+
+
+def oldest_first(orders: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """As they were submitted. A book takes that to be the order in which it is told of them."""
+
+    def place(order: Mapping[str, Any]) -> tuple[int, int]:
+        moment = order.get("submitted_at") or order.get("created_at")
+        generation = str(order.get("client_order_id")).rpartition(":")[2]
+        return (
+            parse_rfc3339(str(moment)) if moment else 0,
+            int(generation) if generation.isdecimal() else 0,
+        )
+
+    return sorted(orders, key=place)
 
 
 def _ratio(order: Mapping[str, Any], saved: Saved) -> Decimal:

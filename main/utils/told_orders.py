@@ -68,7 +68,7 @@ class Told(msgspec.Struct, array_like=True):
     events: tuple[str, ...] = ()
     executions: tuple[Execution, ...] = ()
     recovered: tuple[tuple[str, str], ...] = ()  # (event, cumulative quantity)
-    ids: tuple[int, ...] = ()  # hashes of its events' own ids
+    ids: dict[int, None] = {}  # hashes of its events' own ids, the oldest first
     quantity: Decimal = Decimal(0)  # the sum of its executions
     ended: bool = False
 
@@ -115,13 +115,13 @@ class ToldOrders:
         if recovered:
             told.recovered = _with(told.recovered, (event, cumulative))
         told.ended = told.ended or event in ENDS
-        told.ids = (*told.ids, *(each for each in ids if each not in told.ids))
+        told.ids.update(dict.fromkeys(ids))
         if told.ended and order_id != NO_ORDER:
             self._ended[hash(order_id)] = msgspec.msgpack.encode(told)  # first: others may look
             self._open.pop(order_id, None)
         else:
             if order_id == NO_ORDER:
-                told.ids = told.ids[-_IDS_OF_NO_ORDER:]
+                _drop_first(told.ids, len(told.ids) - _IDS_OF_NO_ORDER)
             self._open[order_id] = told
         self._forget()
 

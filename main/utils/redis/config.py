@@ -7,6 +7,9 @@ with the first connection: it takes longer than all the rest of this package.
 
 from __future__ import annotations
 
+# redis-py brings it in, but it cannot be imported any more once the main thread has ended, and that
+# may be before the first connection.
+import concurrent.futures.thread  # noqa: F401
 import contextlib
 import os
 import random

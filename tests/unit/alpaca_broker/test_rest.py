@@ -25,6 +25,20 @@ class Listed(TradingRest):
         ]
 
 
+class Unruly(Listed):
+    """One order was submitted long after its place in the list."""
+
+    def _json(self, path: str, shape: Any, timeout_s: float = 0.0) -> Any:
+        page = super()._json(path, shape, timeout_s)
+        late = rfc3339(BEGAN_NS + 60_000_000_000)
+        return [each | {"submitted_at": late} if each["id"] == 10 else each for each in page]
+
+
+def test_an_order_out_of_its_place_hides_no_other() -> None:
+    rest = Unruly(url="", key="", secret="")
+    assert [order["id"] for order in rest.orders(None)] == list(range(COUNT))
+
+
 def test_a_page_that_ends_with_an_order_of_no_moment_is_not_the_last() -> None:
     rest = Listed(url="", key="", secret="")
     assert [order["id"] for order in rest.orders(None)] == list(range(COUNT))

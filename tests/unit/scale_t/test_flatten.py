@@ -16,7 +16,7 @@ from main.scale_t.rebuilt import rebuilt_ladder
 from main.scale_t.saved import Saved, StateFile
 from main.scale_t.venue import UnknownTicker
 from main.settings import load_settings
-from main.utils.answers import Answer, Found, Refused
+from main.utils.answers import Accepted, Answer, Found, Refused
 from main.utils.redis.messages import now_rfc3339
 from tests.unit.scale_t.fake_venue import FakeVenue
 
@@ -89,6 +89,50 @@ def test_what_somebody_else_had_sold_is_not_owned_in_the_next_run_either(
     saved = file.read()
     assert saved is not None
     assert (saved.adopted, saved.flattening) == ({"0": Decimal(-4)}, False)
+
+
+def test_what_its_own_exit_sells_while_it_looks_is_no_sale_by_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four fill between the list of orders and the position: six are left to close, and nothing is
+    taken for missing."""
+    monkeypatch.setattr(flatten, "STEP_S", 0.0)
+    exit_name = "scale-t:AAPL:profit:0:1"
+
+    class Moving(RestVenue):
+        looks = 0
+
+        def position(self, ticker: str) -> Decimal:
+            self.looks += 1
+            if self.looks == 1:
+                self.market.fill(exit_name, Decimal(4))
+            return super().position(ticker)
+
+        def cancel(self, order_id: str) -> Answer:
+            for name, order in self.market.orders.items():
+                if order.order_id == order_id:
+                    self.market.end(name)
+            return Accepted()
+
+    venue: Any = Moving()
+    bought(venue, "10")
+    venue.market.take(
+        Place(
+            client_order_id=exit_name,
+            kind="profit",
+            ticker="AAPL",
+            side="sell",
+            qty=Decimal(10),
+            limit_price=Decimal(101),
+            time_in_force="day",
+        )
+    )
+    said: list[object] = []
+    assert flatten.flatten_alone(SETTINGS, venue, "scale-t", "AAPL", tmp_path, said.append, 5)
+    assert venue.market.position == 0
+    saved = StateFile(tmp_path, "PA1", "scale-t", "AAPL").read()
+    assert saved is not None
+    assert saved.adopted == {}
 
 
 def test_flattening_a_pair_that_alpaca_does_not_know_is_a_mistake_and_no_traceback(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -182,16 +183,37 @@ def test_must_be_unique_means_look_and_not_refused() -> None:
     assert trade.run() == []
 
 
-def test_a_422_of_an_order_that_does_not_exist_is_a_refusal_at_once() -> None:
-    """Nothing was lost here: there was an answer."""
+def test_a_422_of_an_order_that_does_not_exist_counts_until_it_cannot_come_any_more() -> None:
+    """Its name may be that of one which is on its way. Then it is a refusal."""
     trade = Trade()
     (place,) = trade.wants()
     trade.ladder.see_unresolved(place.client_order_id, trade.now, refusal="HTTP 422")
+    trade.now += ABSENT_AFTER_S - 1
     trade.wants()
     trade.ladder.see_absent(place.client_order_id, trade.now)
+    assert trade.ladder.book.pending_entries == 10
+    trade.now += 1
+    trade.wants()
+    trade.ladder.see_absent(place.client_order_id, trade.now)
+    assert trade.ladder.book.pending_entries == 0
     assert trade.wants() == []
     trade.now += 300
     assert [intent.client_order_id for intent in trade.wants()] == [f"{ENTRY}0:2"]
+
+
+def test_of_two_orders_with_one_name_the_terms_of_the_one_that_alpaca_has_count() -> None:
+    """A killed run's entry at 101 comes in before this one's at 99: it is not what is wanted."""
+    trade = Trade(start="99")
+    (place,) = trade.wants()
+    assert isinstance(place, Place)
+    found = trade.venue.take(replace(place, limit_price=Decimal(101)))
+    assert found is not None
+    trade.ladder.see_unresolved(place.client_order_id, trade.now, refusal="HTTP 422")
+    trade.ladder.see_order_data(found, trade.now)
+    (intent,) = trade.wants()
+    assert isinstance(intent, Cancel)
+    trade.fill(place.client_order_id, price="101")
+    assert trade.working()["profit:0:1"] == (10, Decimal("101.05"))
 
 
 def test_a_lost_answer_after_the_order_was_seen_changes_nothing() -> None:

@@ -106,6 +106,28 @@ def test_a_request_that_a_killed_run_left_on_its_way_is_not_doubled() -> None:
     assert sum(each.open for each in venue.open_orders("profit")) == 3
 
 
+def test_the_newest_entry_is_the_one_that_was_submitted_last_whatever_its_name() -> None:
+    """The exit of what is bought at 110 does not stand at 100.05."""
+    again = restored(
+        order("profit:0:1", "100.05", filled=10), order("entry:0:2", "100", filled=10), start="110"
+    )
+    (place,) = again.decide(now=0.0, room=1)
+    assert isinstance(place, Place)
+    bought = order("entry:0:1", "110", filled=10)
+    assert (place.client_order_id, place.limit_price) == (bought["client_order_id"], 110)
+    again.see_order_data(bought, 0.0)
+    (exit_,) = again.decide(now=0.0, room=1)
+    assert isinstance(exit_, Place)
+    assert exit_.limit_price == Decimal("110.05")
+    assert again.book.rungs[0].held_cost() == 1_100
+
+    older, newer = ({"submitted_at": f"2026-11-20T15:0{minute}:00Z"} for minute in (1, 2))
+    listed = [bought | newer, order("profit:0:1", "100.05", filled=10) | older]
+    later = restored(*listed, order("entry:0:2", "100", filled=10) | older, start="110")
+    assert wanted(later)[0] == "Place profit:0:2"
+    assert later.book.rungs[0].held_cost() == 1_100
+
+
 def test_an_entry_cancelled_by_the_last_stop_does_not_hold_its_rung() -> None:
     """Its end was our own wish."""
     assert wanted(restored(order("entry:0:1", "100", status="canceled"), start="100")) == [

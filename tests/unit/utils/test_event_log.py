@@ -27,6 +27,26 @@ def test_an_event_goes_to_structlog_with_its_level_and_facts() -> None:
     assert (lines[0]["n"], lines[2]["why"]) == (1, "so")
 
 
+def test_a_first_connection_after_the_main_thread_has_ended_is_one_like_any_other() -> None:
+    """A script that starts a thread and is done: redis-py is imported only then."""
+    code = """
+import threading
+from main.utils.redis import RedisConfig, RedisPublisher
+from main.utils.redis.errors import RedisUnavailable
+
+def work():
+    threading.main_thread().join()
+    try:
+        RedisPublisher(RedisConfig(host="127.0.0.1", port=1))
+    except RedisUnavailable:
+        print("nobody is there")
+
+threading.Thread(target=work).start()
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (found.stdout.strip(), found.stderr) == ("nobody is there", "")
+
+
 def test_the_bus_is_imported_without_what_only_others_need() -> None:
     heavy = ["structlog", "rich", "jsonschema", "pandas", "pydantic", "alpaca", "websockets"]
     heavy += ["redis", "asyncio"]  # these come with the first connection, or event loop
