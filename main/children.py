@@ -6,6 +6,7 @@ also by SIGKILL. Linux tells the child by a signal besides.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -77,7 +78,12 @@ class Child:
         """Why it ended, as far as it said."""
         telling = [line for line in self.last_words if " level=info " not in line]
         said = "\n".join(f"    {line}" for line in telling[-8:])
-        return f"{self.name} ended with exit code {self.exit_code}" + (f":\n{said}" if said else "")
+        code, signalled = self.exit_code, ""
+        if code is not None and code < 0:
+            with contextlib.suppress(ValueError):
+                signalled = f" ({signal.Signals(-code).name})"
+        why = f"{self.name} ended with exit code {code}{signalled}"
+        return why + (f":\n{said}" if said else "")
 
     def ask_to_end(self) -> None:
         """And do not wait: `stop` does."""

@@ -99,10 +99,13 @@ def replay(
     with _open_bus() as bus:
         found = bus.replay(symbol, since=_moment(since), from_id=from_id)
         printer = _Printer(as_json)
+        event = None
         for event in found:
             if printer.reader_left:
                 break
             printer.take(event)
+        if event is None and not as_json:
+            errors.print(f"no such event of {symbol or 'any symbol'} in the log", style="dim")
 
 
 def failed(

@@ -191,10 +191,10 @@ def _following(stack: Stack, config: StackConfig, interruption: Interruption) ->
 
 def _invitation(stack: Stack, config: StackConfig) -> str:
     redis, me = stack.redis, program()
-    where = f"REDIS_URL=redis://{redis.host}:{redis.port} "
+    redis_url = f"REDIS_URL=redis://{redis.host}:{redis.port}"
     told = any(name.startswith("redis_") for name in config.settings.model_fields_set)
-    if not stack.embeds_redis or (redis.port == DEFAULT_REDIS_PORT and not told):
-        where = ""  # any command finds it by itself
+    is_found = not stack.embeds_redis or (redis.port == DEFAULT_REDIS_PORT and not told)
+    where = "" if is_found else f"{redis_url} "  # else any command finds it by itself
     host = "" if stack.embeds_redis else f" -h {redis.host}"
     channel = BusNames(redis.bus_prefix).get_ticker_channel(config.tickers[0])
     lines = ["", f"Redis         {redis.address.removesuffix('/0')}"]
@@ -207,6 +207,8 @@ def _invitation(stack: Stack, config: StackConfig) -> str:
         lines.append(f"local Alpaca  127.0.0.1:{stack.sim_port} (keys: local / local-secret)")
         told_alpaca = local_alpaca_environment(stack.sim_port)
         exports = [f"export {name}={value}" for name, value in told_alpaca.items()]
+        if not is_found:  # it must not trade here by the prices of another `up`
+            exports.insert(0, f"export {redis_url}")
         lines += ["", "For whoever trades there (scale-t, your own program):"]
         lines += [f"  {export}" for export in exports]
     lines += [

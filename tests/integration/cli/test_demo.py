@@ -58,7 +58,7 @@ def test_the_demo_fails_and_says_which_part_ended_by_itself(person: Person) -> N
     broker.kill()
     demo = ended(process)
     assert demo.code == 1
-    assert "broker ended with exit code -9" in demo.out
+    assert "broker ended with exit code -9 (SIGKILL)" in demo.out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -47,7 +47,8 @@ def test_up_says_where_everything_is_and_what_to_try(running: Up) -> None:
     assert "PAPER account …" in printed
     assert f"Redis         127.0.0.1:{running.redis_port}" in printed
     assert f"local Alpaca  127.0.0.1:{running.sim_port}" in printed
-    tried = printed.partition("Try in a second terminal:")[2]
+    trades, _, tried = printed.partition("Try in a second terminal:")
+    assert _exports(trades)["REDIS_URL"] == f"redis://127.0.0.1:{running.redis_port}"
     for command in ("watch AAPL MSFT", "status", "SUBSCRIBE TICKER_UPDATES_AAPL"):
         assert command in tried
     assert str(running.redis_port) in tried

@@ -104,6 +104,9 @@ def test_orders_positions_and_replay_show_what_there_is(here: RedisEventBus, typ
     lines = types("replay AAPL --since 1h").stdout.splitlines()
     assert len(lines) == 4
     assert lines[2].endswith("ANOMALY unknown_order")
+    mistyped = types("replay APPL")
+    assert (mistyped.returncode, mistyped.stdout) == (0, "")
+    assert mistyped.stderr == "no such event of APPL in the log\n"
     last = json.loads(types("replay --json").stdout.splitlines()[-1])
     assert (last["event_type"], last["data"]["position_id"]) == ("position.opened", "p1")
 
