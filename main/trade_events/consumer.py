@@ -91,8 +91,9 @@ class DurableConsumer:
         self._operations = read_operations(self._client, self._names)
         add_group(self._client, self._names, self._group, self._start)
         self._acknowledge()
-        for entry in self._pending(self._consumer):
-            self._retries.setdefault(entry["message_id"], 0.0)
+        known = self._retries  # in the log's order again, where the loss cut off one of them
+        mine = [entry["message_id"] for entry in self._pending(self._consumer)]
+        self._retries = {log_id: known.pop(log_id, 0.0) for log_id in mine} | known
         self._claim_at = 0.0
 
     def _step(self) -> None:

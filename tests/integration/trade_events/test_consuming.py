@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 
 from main.trade_events import InvalidTradeEvent, RedisEventBus, TradeEvent
 from main.utils.redis.config import RedisConfig
@@ -239,6 +240,31 @@ def test_a_redis_that_restarts_loses_and_doubles_nothing(
         wait_for(lambda: not bus.spooled)
         assert numbers(heard) == list(range(600))
         server.stop()
+
+
+def test_what_was_read_before_a_loss_is_handed_over_in_its_order_also_when_that_is_cut_off_too(
+    bus: RedisEventBus,
+    redis_config: RedisConfig,
+    in_thread: InThread,
+    heard: Heard,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bus.publish_many(map(sig, range(5)))
+    client: Any = redis_config.client()
+    client.xgroup_create(bus.names.log, "g", id="0")
+    client.xreadgroup("g", "c", {bus.names.log: ">"})
+    client.close()
+    claim, cut = redis.Redis.xclaim, iter([True])
+
+    def xclaim(*arguments: Any) -> Any:
+        if next(cut, False):
+            raise redis.ConnectionError("cut off")
+        return claim(*arguments)
+
+    monkeypatch.setattr(redis.Redis, "xclaim", xclaim)
+    in_thread(bus.consume, "g", "c", heard)
+    heard.wait(5)
+    assert numbers(heard) == list(range(5))
 
 
 def test_a_redis_that_comes_back_empty_has_the_groups_again_before_the_first_event(
