@@ -243,14 +243,10 @@ def test_a_redis_that_restarts_loses_and_doubles_nothing(
 
 
 def test_what_was_read_before_a_loss_is_handed_over_in_its_order_also_when_that_is_cut_off_too(
-    bus: RedisEventBus,
-    redis_config: RedisConfig,
-    in_thread: InThread,
-    heard: Heard,
-    monkeypatch: pytest.MonkeyPatch,
+    bus: RedisEventBus, in_thread: InThread, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bus.publish_many(map(sig, range(5)))
-    client: Any = redis_config.client()
+    client: Any = bus._config.client()
     client.xgroup_create(bus.names.log, "g", id="0")
     client.xreadgroup("g", "c", {bus.names.log: ">"})
     client.close()
