@@ -260,6 +260,7 @@ def test_what_was_read_before_a_loss_is_handed_over_in_its_order_also_when_that_
     monkeypatch.setattr(redis.Redis, "xclaim", xclaim)
     in_thread(bus.consume, "g", "c", heard)
     heard.wait(5)
+    bus.stop()
     assert numbers(heard) == list(range(5))
 
 
