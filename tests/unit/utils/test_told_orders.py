@@ -132,3 +132,12 @@ def test_every_execution_is_new_exactly_once_whoever_tells_it(
     rest_tells(len(events))
     executions = [e["order"]["filled_qty"] for e in events if e["event"] in EXECUTIONS]
     assert sorted(taken) == sorted(executions)
+
+
+def test_events_of_no_order_are_known_by_their_ids_and_only_so_many() -> None:
+    told = ToldOrders(keep=10)
+    for number in range(1_500):
+        assert take(told, {"event": "odd", "event_id": f"e{number}"}, by_rest=False)
+    assert not take(told, {"event": "odd", "event_id": "e1499"}, by_rest=False)
+    assert not take(told, {"event": "odd", "event_id": "e500"}, by_rest=False)
+    assert take(told, {"event": "odd", "event_id": "e499"}, by_rest=False), "forgotten"
