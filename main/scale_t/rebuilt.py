@@ -10,7 +10,7 @@ from .book import ZERO
 from .ladder import Ladder
 from .order_ids import order_prefix
 from .saved import Saved
-from .start_state import NotUnderstood, oldest_first, overdrawn, remember
+from .start_state import NotUnderstood, overdrawn, remember, take_in
 from .starting import all_charges, with_steps
 from .terms import Distance, LadderTerms, Side
 from .venue import Venue
@@ -35,17 +35,12 @@ def rebuilt_ladder(venue: Venue, client_id: str, ticker: str, saved: Saved | Non
         ladder = Ladder(with_steps(ladder.terms, venue.asset(ticker)))
         ladder.book.see_fees(all_charges(venue, ladder.book.prefix, orders))
     remember(ladder, orders, saved)
-    _take_in(ladder, orders)
+    take_in(ladder, orders)
     ladder.place_existing()
     if wrong := [*overdrawn(ladder)]:
         raise NotUnderstood(wrong)
     _adopt_shortfall(ladder, venue)
     return ladder
-
-
-def _take_in(ladder: Ladder, orders: Sequence[Mapping[str, Any]]) -> None:
-    for order_data in oldest_first(orders):
-        ladder.see_order_data(order_data, now=0.0)
 
 
 def _adopt_shortfall(ladder: Ladder, venue: Venue) -> None:
@@ -56,7 +51,7 @@ def _adopt_shortfall(ladder: Ladder, venue: Venue) -> None:
         if account_qty >= ladder.position:
             return
         before = ladder.position
-        _take_in(ladder, venue.all_orders(ladder.terms.ticker))
+        take_in(ladder, venue.all_orders(ladder.terms.ticker))
         if ladder.position == before:
             ladder.adopt(account_qty)
             return

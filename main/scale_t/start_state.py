@@ -56,8 +56,7 @@ def restore(
     Raises:
         NotUnderstood: see above.
     """
-    for order_data in oldest_first(orders):
-        ladder.see_order_data(order_data, now=0.0)
+    take_in(ladder, orders)
     problems = [*_unreadable(ladder.book, orders)]
     if not ladder.terms.existing_position and not ladder.adopted:
         problems += overdrawn(ladder)
@@ -93,8 +92,9 @@ def remember(
     return saved
 
 
-def oldest_first(orders: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """As they were submitted. A book takes that to be the order in which it is told of them."""
+def take_in(ladder: Ladder, orders: Sequence[Mapping[str, Any]]) -> None:
+    """Tell a ladder of Alpaca's orders as they were submitted: the last entry of a rung that it is
+    told of is the newest."""
 
     def place(order: Mapping[str, Any]) -> tuple[int, int]:
         moment = order.get("submitted_at") or order.get("created_at")
@@ -104,7 +104,8 @@ def oldest_first(orders: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
             int(generation) if generation.isdecimal() else 0,
         )
 
-    return sorted(orders, key=place)
+    for order_data in sorted(orders, key=place):
+        ladder.see_order_data(order_data, now=0.0)
 
 
 def _ratio(order: Mapping[str, Any], saved: Saved) -> Decimal:

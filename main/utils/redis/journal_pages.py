@@ -5,7 +5,7 @@ Every function raises redis.RedisError, also where what stands there is no journ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -19,22 +19,20 @@ def forwards(
     client: redis.Redis, journal: str | bytes, start: str = "-", page: int = PAGE
 ) -> Iterator[JournalEntry]:
     """From `start` on, as XRANGE has it, the oldest first."""
-    while True:
-        found: Any = client.xrange(journal, min=start, count=page)
-        yield from ((entry_id, fields.get(b"m", b"")) for entry_id, fields in found)
-        if len(found) < page:
-            return
-        start = "(" + found[-1][0].decode()
+    return _entries(lambda begin: client.xrange(journal, min=begin, count=page), start, page)
 
 
 def backwards(
     client: redis.Redis, journal: str | bytes, page: int = PAGE
 ) -> Iterator[JournalEntry]:
     """From its end on, the newest first."""
-    end = "+"
+    return _entries(lambda begin: client.xrevrange(journal, max=begin, count=page), "+", page)
+
+
+def _entries(read: Callable[[str], Any], begin: str, page: int) -> Iterator[JournalEntry]:
     while True:
-        found: Any = client.xrevrange(journal, max=end, count=page)
+        found = read(begin)
         yield from ((entry_id, fields.get(b"m", b"")) for entry_id, fields in found)
         if len(found) < page:
             return
-        end = "(" + found[-1][0].decode()
+        begin = "(" + found[-1][0].decode()
