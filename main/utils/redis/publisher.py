@@ -9,6 +9,7 @@ reply: it is read before the next batch is sent, or anything else uses the conne
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections import Counter
@@ -212,9 +213,12 @@ class RedisPublisher:
             IllegalUse: no epoch was opened.
         """
         # Also of no messages: a batch that was sent ahead may want its reply read.
-        for start in range(0, max(1, len(messages)), MAX_BATCH_MESSAGES):
-            batch = messages[start : start + MAX_BATCH_MESSAGES]
-            is_last = start + MAX_BATCH_MESSAGES >= len(messages)
+        # And in equal parts: a small one after a full one would wait for it in vain.
+        parts = max(1, math.ceil(len(messages) / MAX_BATCH_MESSAGES))
+        size = max(1, math.ceil(len(messages) / parts))
+        for start in range(0, max(1, len(messages)), size):
+            batch = messages[start : start + size]
+            is_last = start + size >= len(messages)
             with self._lock:
                 packed = self._pack(batch) if batch else None  # while Redis does the one before
                 self._flush()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from main.alpaca_broker.frame_buffer import Break, Folded, Frame, FrameBuffer, Item
+from main.utils.redis.publisher import MAX_BATCH_MESSAGES
 from tests.conftest import wait_for
 from tests.unit.alpaca_broker.wire import packed, trade
 
@@ -102,6 +103,16 @@ def test_what_was_folded_waits_since_its_first_message_and_a_note_reaches_furthe
     assert (buffer.waiting()[1], buffer.behind_s()) == (3.0, 3.0)
     buffer.put_note(Break(symbols=("AAPL",), from_ns=clock.now_ns - 10**10, to_ns=clock.now_ns))
     assert (buffer.waiting()[1], buffer.behind_s()) == (3.0, 10.0)
+
+
+@pytest.mark.parametrize("per_frame", [1, 10, 100])
+def test_of_many_trades_it_gives_as_many_as_are_one_batch_for_redis(per_frame: int) -> None:
+    """One message more, and the producer waits in the middle for what Redis does of the rest."""
+    buffer, frame = FrameBuffer(), packed(*[trade()] * per_frame)
+    for _ in range(3_000 // per_frame):
+        buffer.put("sip", frame)
+    taken = len(buffer.take(0)) * per_frame
+    assert MAX_BATCH_MESSAGES / 2 < taken <= MAX_BATCH_MESSAGES
 
 
 def test_at_its_bound_nothing_is_folded() -> None:

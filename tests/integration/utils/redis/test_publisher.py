@@ -265,13 +265,15 @@ def test_epochs_rise_even_when_the_clock_steps_back(
     assert publisher_on(config).epoch == first.epoch + 1
 
 
-def test_more_than_a_thousand_messages_go_in_several_steps(
+def test_more_than_a_thousand_messages_go_in_several_equal_steps(
     config: RedisConfig, publisher_on: Publishers, client: redis.Redis
 ) -> None:
     publisher = publisher_on(config)
     publisher.publish_batch([price(number=number) for number in range(1, 2_502)])
     assert publisher.counters["batches"] == 3
     assert publisher.counters["messages"] == client.xlen(TICKER_LOG) == 2_501
+    sizes, _ = publisher.batch_sizes.read()
+    assert dict(sizes)["500"] == 0, "no small one waits for a full one"
 
 
 def test_a_read_only_replica_takes_nothing_and_the_batch_waits_for_a_primary(
