@@ -273,7 +273,7 @@ def test_more_than_a_thousand_messages_go_in_several_equal_steps(
     assert publisher.counters["batches"] == 3
     assert publisher.counters["messages"] == client.xlen(TICKER_LOG) == 2_501
     sizes, _ = publisher.batch_sizes.read()
-    assert dict(sizes)["500"] == 0, "no small one waits for a full one"
+    assert dict(sizes)["500.0"] == 0, "no small one waits for a full one"
 
 
 def test_a_read_only_replica_takes_nothing_and_the_batch_waits_for_a_primary(
