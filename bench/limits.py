@@ -59,7 +59,7 @@ def _batches(
         numbers = range(first, min(first + batch, messages))
         trades = [each[n % len(each)] for n in numbers]
         if kind == "fcall":
-            yield packer.pack(trades).packed, 1
+            yield packer.pack(trades).call(), 1
             continue
         commands = []
         for trade in trades:

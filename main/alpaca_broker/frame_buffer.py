@@ -22,8 +22,8 @@ import msgspec
 from ..utils.redis.messages import PriceMessage
 from .codec import DailyBar, MarketMessage, MinuteBar, Quote, UpdatedBar, decode_frame
 
-# Some 700 trades in MessagePack, so that what is taken is one batch for Redis: it works on that while
-# the producer makes the next. What comes to more than one batch would be waited for in the middle.
+# Some 700 trades in MessagePack, so that what is taken is one batch for Redis, which works on it
+# while the producer makes the next. More than one batch would be waited for in the middle.
 TAKE_BYTES = 48 * 1024
 # Trades that happened before the last message that was received may still have been on their way.
 LATE_NS = 1_000_000_000

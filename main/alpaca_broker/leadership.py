@@ -91,7 +91,7 @@ class Leadership:
         """Write "let go" in place of `value`, if that is there."""
         key = self._names.BROKER_LEADER
         let_go = _encode(self._account_id, None)
-        call_function(self._client, "tickerbus_release_2", [key], value, let_go, EXPIRY_MS)
+        call_function(self._client, "tickerbus_release_3", [key], value, let_go, EXPIRY_MS)
 
     def _bury_dead_owner(self) -> bool:
         """An owner that was a process of this machine, and is none any more, will not come back:
@@ -104,7 +104,7 @@ class Leadership:
     def _lead(self, may_take: bool) -> Standing:
         verdict, found = call_function(
             self._client,
-            "tickerbus_lead_2",
+            "tickerbus_lead_3",
             [self._names.BROKER_LEADER],
             self._mine,
             EXPIRY_MS,

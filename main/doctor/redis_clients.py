@@ -14,7 +14,7 @@ MB: Final = 1_048_576
 # A message takes some 250 bytes on a subscriber's connection: these hold a burst of 30,000.
 LEAST_BUFFER_MB: Final = 8
 STALLED_BUFFER: Final = MB  # what a subscriber that reads never has waiting
-SLOW_MS: Final = 5.0  # one batch is in flight at a time: each waits for a round trip
+SLOW_MS: Final = 5.0  # no more than two batches are on their way at once
 CLOCK_S: Final = 1.0
 FULL_SHARE: Final = 0.8
 

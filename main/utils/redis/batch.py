@@ -18,7 +18,7 @@ from .config import pack_argument
 from .constants import BusNames
 from .messages import BarMessage, BarsGap, BusMessage, OrderMessage, QuoteMessage, QuotesGap
 
-FUNCTION: Final = "tickerbus_publish_2"
+FUNCTION: Final = "tickerbus_publish_3"
 # A journal drops whole nodes of some 15 entries at a time, so asking for it more often is in vain.
 TRIM_EVERY: Final = 16
 
@@ -46,11 +46,18 @@ class JournalBounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One packed call, sent byte for byte again until Redis confirms it."""
+    """One packed call, sent again until Redis confirms it."""
 
-    packed: bytes
+    number: int  # from 1 in each epoch
+    head: bytes
+    tail: bytes
     messages: int
     orders: tuple[bytes, ...] = ()  # their journal's key, id and body, packed
+
+    def call(self, after: int = 0) -> bytes:
+        """What is sent. `after`: the number of the batch that Redis must have done before, which
+        is one that it has not confirmed yet."""
+        return b"".join((self.head, pack_argument(after), self.tail))
 
 
 class _Ticker:
@@ -112,8 +119,11 @@ class Packer:
         keys += [ticker.order_log for ticker in used[: len(set(tickers[:orders]))]]
         channels = [ticker.channel for ticker in used]
         entries = (channels, places, ids, bodies, bounds, self._number_unlogged(unlogged))
+        head, tail = self._pack_call(keys, orders, entries)
         return Batch(
-            packed=self._pack_call(keys, orders, entries),
+            number=self._batches,
+            head=head,
+            tail=tail,
             messages=len(messages) + len(unlogged),
             orders=tuple(
                 ticker.order_log + pack_argument(entry_id) + pack_argument(body)
@@ -163,25 +173,29 @@ class Packer:
             found += (channel, f"{line[:-1]}{self._numbering}{seq}}}")
         return found
 
-    def _pack_call(self, keys: list[bytes], orders: int, entries: tuple[list[Any], ...]) -> bytes:
-        number_of_keys, arguments = 2 + len(keys), 5
+    def _pack_call(
+        self, keys: list[bytes], orders: int, entries: tuple[list[Any], ...]
+    ) -> tuple[bytes, bytes]:
+        """What comes before and after the number of the batch before."""
+        number_of_keys, arguments = 2 + len(keys), 6
         packed_entries = _encode_entries(entries)
-        return b"".join(
-            (
-                b"*%d\r\n" % (3 + number_of_keys + arguments),
-                _FCALL,
-                pack_argument(number_of_keys),
-                self._fixed_keys,
-                *keys,
-                self._packed_epoch,
-                pack_argument(self._batches),
-                self._packed_order_s,
-                pack_argument(orders),
-                b"$%d\r\n" % len(packed_entries),  # as `pack_argument`, without another copy
-                packed_entries,
-                b"\r\n",
-            )
+        head = (
+            b"*%d\r\n" % (3 + number_of_keys + arguments),
+            _FCALL,
+            pack_argument(number_of_keys),
+            self._fixed_keys,
+            *keys,
+            self._packed_epoch,
+            pack_argument(self._batches),
         )
+        tail = (
+            self._packed_order_s,
+            pack_argument(orders),
+            b"$%d\r\n" % len(packed_entries),  # as `pack_argument`, without another copy
+            packed_entries,
+            b"\r\n",
+        )
+        return b"".join(head), b"".join(tail)
 
     def _ticker(self, symbol: str) -> _Ticker:
         if symbol not in self._known:

@@ -105,7 +105,7 @@ class BusNames:
 
     @property
     def BROKER_BATCH(self) -> str:  # noqa: N802
-        """The number of the last batch that carried quotes or bars: makes their retry safe."""
+        """The epoch and number of the last batch that was done whole: makes a retry safe."""
         return f"{self.prefix}BROKER_BATCH"
 
     @property

@@ -1,14 +1,17 @@
-#!lua name=tickerbus_2
+#!lua name=tickerbus_3
 -- The bus's server-side functions. The library's name and theirs carry a version, so that two
 -- releases can share a Redis during an upgrade: loading one must not take the other's away.
 
--- tickerbus_publish_2
+-- tickerbus_publish_3
 -- Writing a batch is one atomic step: nobody sees half of it, a superseded broker writes nothing,
 -- and a batch that is sent again (because its reply was lost) is neither written nor published twice.
+-- A batch that was sent before the one ahead of it was confirmed is refused if that one is not done:
+-- its higher ids would make what is missing look as if it had been written.
 --
 -- KEYS  epoch, batch, then of each ticker its TICKER_LOG, and of the first of them, those with
 --       orders, their ORDER_LOG
--- ARGV  epoch, batch number, seconds that orders are kept, number of orders, and in MessagePack
+-- ARGV  epoch, batch number, the number of the batch that must be done before (0: whichever it is),
+--       seconds that orders are kept, number of orders, and in MessagePack
 --       (which the server reads faster than as many arguments): the tickers' channels; of each
 --       journalled message, orders first, its ticker's place among them, its id, its body, and the
 --       bound of its journal or false; then of each message that is only published (quotes, bars)
@@ -65,11 +68,10 @@ local function forbidden(channels, unlogged)
   return nil
 end
 
--- Whether the batch that published its quotes and bars last is this one, or a later one: a call that
--- the network kept back may come after its successor.
-local function was_published(mark, epoch, batch)
-  local last_epoch, last = string.match(mark or '', '^(%d+)-(%d+)$')
-  return last_epoch == epoch and tonumber(last) >= tonumber(batch)
+-- The number of the last batch of this epoch that was done whole, here; 0 if there is none.
+local function last_done(mark, epoch)
+  local of_epoch, number = string.match(mark or '', '^(%d+)-(%d+)$')
+  return of_epoch == epoch and tonumber(number) or 0
 end
 
 local function publish_batch(keys, args)
@@ -81,8 +83,15 @@ local function publish_batch(keys, args)
   if current ~= epoch then
     return {'FENCED', 0, current}
   end
-  local keep_orders_s, orders = args[3], tonumber(args[4])
-  local channels, places, ids, bodies, bounds, unlogged = unpack(cmsgpack.unpack(args[5]))
+  local done = last_done(redis.call('GET', keys[2]), epoch)
+  if done < tonumber(args[3]) then
+    return {'BEHIND', 0, tostring(done)}
+  end
+  local keep_orders_s, orders = args[4], tonumber(args[5])
+  local channels, places, ids, bodies, bounds, unlogged = unpack(cmsgpack.unpack(args[6]))
+  if tonumber(args[2]) <= done then
+    return #places + #unlogged / 2 -- sent again, or kept back by the network
+  end
   local channel = forbidden(channels, unlogged)
   if channel then
     return redis.error_reply('NOPERM this user may not publish to ' .. channel)
@@ -106,23 +115,21 @@ local function publish_batch(keys, args)
       return {'FAILED', i, log .. ': ' .. outcome}
     end
   end
-  if #unlogged > 0 and not was_published(call('GET', keys[2]), epoch, args[2]) then
-    call('SET', keys[2], epoch .. '-' .. args[2])
-    for i = 1, #unlogged, 2 do
-      call('PUBLISH', unlogged[i], unlogged[i + 1])
-    end
+  for i = 1, #unlogged, 2 do
+    call('PUBLISH', unlogged[i], unlogged[i + 1])
   end
+  call('SET', keys[2], epoch .. '-' .. args[2])
   return #places + #unlogged / 2
 end
 
-redis.register_function('tickerbus_publish_2', publish_batch)
+redis.register_function('tickerbus_publish_3', publish_batch)
 
--- tickerbus_lead_2
+-- tickerbus_lead_3
 -- Take, keep or look at the leadership, by compare and set.
 -- KEYS  leader    ARGV  my value, expiry in ms, "1" if an absent key may be taken
 -- Returns {MINE | TAKEN | ABSENT | OTHER, the value found}. A value with "owner":null was let go of
 -- by a clean stop: anybody may take it at once.
-redis.register_function('tickerbus_lead_2', function(keys, args)
+redis.register_function('tickerbus_lead_3', function(keys, args)
   local current = redis.call('GET', keys[1])
   if current == args[1] then
     redis.call('PEXPIRE', keys[1], args[2])
@@ -139,10 +146,10 @@ redis.register_function('tickerbus_lead_2', function(keys, args)
   return {'OTHER', current}
 end)
 
--- tickerbus_release_2
+-- tickerbus_release_3
 -- Let go of the leadership, if it is mine.
 -- KEYS  leader    ARGV  my value, the value that says "let go", expiry in ms
-redis.register_function('tickerbus_release_2', function(keys, args)
+redis.register_function('tickerbus_release_3', function(keys, args)
   if redis.call('GET', keys[1]) ~= args[1] then
     return 0
   end
@@ -150,12 +157,12 @@ redis.register_function('tickerbus_release_2', function(keys, args)
   return 1
 end)
 
--- tickerbus_open_epoch_2
+-- tickerbus_open_epoch_3
 -- Begin a new epoch, higher than the last: one step, so that a broker that sleeps in the middle can
 -- neither fence the owner nor go back.
 -- KEYS  epoch, leader    ARGV  Unix time in ms, my leader value ("" where there is no leadership)
 -- Returns the epoch as a string, or false: somebody else leads.
-redis.register_function('tickerbus_open_epoch_2', function(keys, args)
+redis.register_function('tickerbus_open_epoch_3', function(keys, args)
   if args[2] ~= '' and redis.call('GET', keys[2]) ~= args[2] then
     return false
   end

@@ -1,9 +1,9 @@
 """RedisPublisher: single control messages, and the numbered, journalled batches of ticker messages.
 
 Both of the broker's producers share one publisher: one connection and one lock, so that numbering
-and writing are one step. One batch is in flight at a time; it is sent again, byte for byte, until
-Redis confirms it or the publisher is told to give up. Who has more to publish need not wait for the
-reply: it is read before the next batch is sent, or anything else uses the connection.
+and writing are one step. A batch is sent again until Redis confirms it or the publisher is told to
+give up. Who has more to publish need not wait for the reply: two batches may be on their way, and
+replies are read before anything else uses the connection.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from .constants import BusNames
 from .errors import Abandoned, Fenced, IllegalUse, NotPermitted, RedisUnavailable
 from .fair_lock import FairLock
 from .functions import function_library
+from .in_flight import InFlight, Sent
 from .messages import BusMessage, encode, now_rfc3339
 from .order_memory import OrderEntry, OrderMemory
 from .replicas import REPLICATED_WITHIN_MS, ReplicaWatch
@@ -41,7 +42,8 @@ from .replicas import REPLICATED_WITHIN_MS, ReplicaWatch
 log: Final = EventLog("tickerbus.publisher")
 
 MAX_BATCH_MESSAGES: Final = 1_000
-OPEN_EPOCH: Final = "tickerbus_open_epoch_2"
+WINDOW: Final = 2  # batches on their way at once: Redis has the next when it is done with one
+OPEN_EPOCH: Final = "tickerbus_open_epoch_3"
 # Answers of a server that is no primary, or not the one that the replicas follow.
 MOVED_ON: Final = ("READONLY", "NOREPLICAS", "MASTERDOWN")
 _LOST_BY_FAILOVER: Final = 200  # orders, at the most: a new primary lacks some seconds
@@ -71,14 +73,11 @@ class RedisPublisher:
         self.errors: Counter[str] = Counter()  # of Redis, in a word each
         self.batch_sizes, self.round_trips = Histogram(BATCH_BOUNDS), Histogram()
         self.bytes_sent = 0
-        self._sent_s = 0.0
         self._config, self._bounds = config, bounds or JournalBounds()
         self._lock = FairLock()
         self._order_memory = OrderMemory() if order_memory is None else order_memory
         self._packer: Packer | None = None
-        self._pending: Batch | None = None
-        self._reply_owed = False  # the pending batch is sent, and nobody has read its reply yet
-        self._early_reply: Any = None  # its reply, read by somebody who needed the connection
+        self._in_flight = InFlight()
         self._giving_up = threading.Event()
         self._replicas = ReplicaWatch()
         self._closed = False
@@ -158,7 +157,7 @@ class RedisPublisher:
                 raise Fenced(self.epoch, "another process leads")
             epoch = int(opened)
             self._packer = Packer(self.names, epoch, self._bounds)
-            self._pending = self._early_reply = None
+            self._in_flight.clear()
         return epoch
 
     @property
@@ -220,12 +219,13 @@ class RedisPublisher:
             batch = messages[start : start + size]
             is_last = start + size >= len(messages)
             with self._lock:
-                packed = self._pack(batch) if batch else None  # while Redis does the one before
-                self._flush()
-                if packed is not None:
-                    self._send_ahead(packed)
-                if is_last and not more:
-                    self._flush()
+                if batch:  # packed while Redis does those before
+                    self._in_flight.add(self._pack(batch), time.perf_counter())
+                    while len(self._in_flight) > WINDOW:
+                        self._settle_first()
+                    self._send_ahead()
+                while self._in_flight and is_last and not more:
+                    self._settle_first()
 
     def remember_orders(self, entries: Sequence[OrderEntry]) -> None:
         """All that is known of earlier runs, the oldest first: written again if Redis loses it."""
@@ -268,54 +268,57 @@ class RedisPublisher:
 
     # -- private: the lock is held below
 
-    def _flush(self) -> None:
-        """Send the batch in flight until Redis confirms it. A failure leaves it in flight."""
-        delays = backoff_delays()
-        while (batch := self._pending) is not None:
+    def _settle_first(self) -> None:
+        """Send the oldest on its way until Redis confirms it. A failure leaves it there."""
+        delays, sent = backoff_delays(), self._in_flight.first
+        reply: Any = None
+        while not isinstance(reply, int):
             try:
-                self._read_owed()
-                reply, self._early_reply = self._early_reply, None
-                if reply is None:
-                    reply = self._exchange(batch.packed)
-                self._wait_for_replica(batch, reply)
+                reply = self._reply_to(sent)
+                self._wait_for_replica(sent.batch, reply)
                 trouble = None if isinstance(reply, int) else self._repair(reply)
             except RedisUnavailable as error:
                 reply, trouble = None, str(error.cause)
-            if isinstance(reply, int):
-                self._confirm(batch, reply)
-            elif trouble:
-                self._note_trouble(trouble, batch)
-                self._wait(next(delays), batch)
+            if trouble:
+                self._note_trouble(trouble, sent.batch)
+                self._wait(next(delays))
+        self._confirm(reply)
+
+    def _reply_to(self, sent: Sent) -> Any:
+        if sent.is_owed:
+            self._guarded(lambda wire: self._in_flight.read_one(sent, wire.receive))
+        reply, sent.reply = sent.reply, None
+        if reply is None:
+            call = sent.batch.call()
+            reply = self._exchange(call)
+            self.bytes_sent += len(call)
+        return reply
 
     def _pack(self, messages: Sequence[BusMessage]) -> Batch:
         if self._packer is None:
             raise IllegalUse("publish_batch before open_epoch: no number can be given")
         return self._packer.pack(messages)
 
-    def _send_ahead(self, batch: Batch) -> None:
+    def _send_ahead(self) -> None:
         """Let Redis work. A failure shows when the reply is wanted."""
-        self._pending, self._sent_s = batch, time.perf_counter()
         if self._wire is None:
             return
+        call = self._in_flight.call_ahead()
         try:
-            self._wire.send(batch.packed)
-            self._reply_owed = True
+            self._wire.send(call)
+            self.bytes_sent += len(call)
         except OSError:
             self._drop_wire()
 
     def _read_owed(self) -> None:
-        if not self._reply_owed:
-            return
-        assert self._wire is not None
-        self._reply_owed = False
-        self._early_reply = self._guarded(self._wire.receive)
+        if self._in_flight.is_owed:
+            self._guarded(lambda wire: self._in_flight.read(wire.receive))
 
     def _is_settled(self) -> bool:
-        """Whether Redis has done all that was numbered. Waits for a reply, but sends nothing."""
-        if self._pending is not None:
-            with contextlib.suppress(RedisUnavailable):
-                self._read_owed()
-        return self._pending is None or isinstance(self._early_reply, int)
+        """Whether Redis has done all that was numbered. Waits for replies, but sends nothing."""
+        with contextlib.suppress(RedisUnavailable):
+            self._read_owed()
+        return self._in_flight.is_settled
 
     def _wait_for_replica(self, batch: Batch, reply: Any) -> None:
         """An order must not be lost with the primary that alone has it: while there is a replica,
@@ -331,18 +334,18 @@ class RedisPublisher:
         if not replicas:
             self.counters["orders_without_replica"] += len(batch.orders)
 
-    def _confirm(self, batch: Batch, done: int) -> None:
+    def _confirm(self, done: int) -> None:
+        sent = self._in_flight.confirm_first()
+        batch = sent.batch
         assert done == batch.messages, f"Redis did {done} of {batch.messages} messages"
         if self.trouble:
             log.info("redis.batches_flow_again", address=self._config.address)
         self.trouble = None
-        self._pending = None
         self._remember(batch)
         self.counters["messages"] += batch.messages
         self.counters["batches"] += 1
-        self.bytes_sent += len(batch.packed)
         self.batch_sizes.observe(batch.messages)
-        self.round_trips.observe(time.perf_counter() - self._sent_s)
+        self.round_trips.observe(time.perf_counter() - sent.since_s)
 
     def _repair(self, reply: Any) -> str | None:
         """Mend what stopped the batch. Returns what to wait for, or None to send again at once."""
@@ -356,6 +359,8 @@ class RedisPublisher:
             # Redis came back empty. Who is first writes the epoch again; the other is FENCED.
             self._take_empty_redis()
             return None
+        if reason == "BEHIND":
+            return None  # the one before went wrong, and is done since
         key, _, error = detail.partition(": ")
         if error.startswith("WRONGTYPE") or "equal or smaller" in error:
             self._set_aside(key, error)
@@ -386,8 +391,8 @@ class RedisPublisher:
         self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX")
 
     def _write_orders_again(self, newest: int | None = None) -> None:
-        if self._pending is not None and isinstance(self._early_reply, int):
-            self._remember(self._pending)  # it was done, and perhaps lost since
+        for batch in self._in_flight.done():
+            self._remember(batch)  # and perhaps lost since
         for packed, replies in self._order_memory.writes(self._bounds.order_days * 86_400, newest):
             for reply in self._exchange_all(packed, replies):
                 if isinstance(reply, hiredis.ReplyError) and not _will_stay(str(reply)):
@@ -423,9 +428,9 @@ class RedisPublisher:
             log.warning("redis.batch_waits", error=trouble, messages=batch.messages)
         self.trouble = trouble
 
-    def _wait(self, delay_s: float, batch: Batch) -> None:
+    def _wait(self, delay_s: float) -> None:
         if self._giving_up.wait(delay_s):
-            raise Abandoned(batch.messages)
+            raise Abandoned(self._in_flight.messages)
 
     def _must_call(self, *arguments: str | bytes | int) -> Any:
         reply = self._call(*arguments)
@@ -447,7 +452,7 @@ class RedisPublisher:
         for the next one's.
         """
         self._read_owed()
-        found: list[Any] = self._guarded(lambda: self._ask(packed, replies))
+        found: list[Any] = self._guarded(lambda _: self._ask(packed, replies))
         return found
 
     def _ask(self, packed: bytes, replies: int) -> list[Any]:
@@ -460,9 +465,9 @@ class RedisPublisher:
         self._wire.send(packed)
         return [self._wire.receive() for _ in range(replies)]
 
-    def _guarded(self, use_wire: Callable[[], Any]) -> Any:
+    def _guarded(self, use_wire: Callable[[Any], Any]) -> Any:
         try:
-            return use_wire()
+            return use_wire(self._wire)
         except WIRE_FAULTS as error:
             self._drop_wire()
             raise RedisUnavailable(self._config.address, error) from error
@@ -471,7 +476,7 @@ class RedisPublisher:
             raise
 
     def _drop_wire(self) -> None:
-        self._reply_owed = False
+        self._in_flight.lose_connection()
         if self._wire is not None:
             self._wire.close()
             self._wire = None

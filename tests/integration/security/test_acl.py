@@ -226,7 +226,7 @@ FORBIDDEN: list[tuple[Role, str]] = [
     ("strategy", "HSET BROKER_LEASES AAPL|other x"),
     ("strategy", "KEYS *"),
     ("strategy", "SCAN 0"),
-    ("strategy", "FCALL tickerbus_publish_2 2 BROKER_EPOCH BROKER_BATCH"),
+    ("strategy", "FCALL tickerbus_publish_3 2 BROKER_EPOCH BROKER_BATCH"),
     ("strategy", "FUNCTION LOAD x"),
     ("strategy", "FUNCTION FLUSH"),
     ("strategy", "EVAL return_1 0"),
@@ -324,7 +324,7 @@ def test_a_function_cannot_be_used_to_publish_as_the_broker(users: Users) -> Non
     as_strategy = users.grant("strategy")
     users.admin.execute_command("ACL", "SETUSER", "strategy", "+fcall", "%RW~BROKER_*")
     with as_strategy.client() as client, pytest.raises(redis.ResponseError):
-        client.fcall("tickerbus_lead_2", 1, CHANNELS.BROKER_LEADER, "stolen", "1000", "1")
+        client.fcall("tickerbus_lead_3", 1, CHANNELS.BROKER_LEADER, "stolen", "1000", "1")
     assert not users.admin.exists(CHANNELS.BROKER_LEADER)
 
 

@@ -133,7 +133,7 @@ def test_each_channel_that_is_followed_gets_a_gap_of_its_own(
     desk = Desk(AAPL=data)
     desk.take(pause())
     messages = desk.take(refill(desk.asked[0], 1))
-    packed_gaps = Packer(BusNames(), 1_700_000_000_000, JournalBounds()).pack(messages).packed
+    packed_gaps = Packer(BusNames(), 1_700_000_000_000, JournalBounds()).pack(messages).call()
     named = set(re.findall(rb"TICKER_(?:UPDATES|QUOTES|BARS)_AAPL", packed_gaps))
     assert named == {channel.encode() for channel in channels}
     backfilled = [(m.backfilled, type(m).__name__) for m in messages if "Gap" in type(m).__name__]

@@ -35,7 +35,7 @@ def translate(*elements: object, feed: str = "iex") -> list[BusMessage]:
 def on_the_wire(message: BusMessage) -> dict[str, Any]:
     """Numbered and encoded by the publisher's own packer."""
     batch = Packer(BusNames(), 1_700_000_000_000, JournalBounds()).pack([message])
-    fields: dict[str, Any] = json.loads(re.findall(rb'{"type":.*}', batch.packed)[0])
+    fields: dict[str, Any] = json.loads(re.findall(rb'{"type":.*}', batch.call())[0])
     Draft202012Validator(SCHEMAS[fields["type"]]).validate(fields)
     assert (fields["epoch"], fields["seq"]) == (1_700_000_000_000, 1)
     return fields

@@ -124,7 +124,7 @@ def test_a_batch_that_is_sent_again_is_neither_written_nor_published_twice(
     assert publisher._packer is not None
     batch = publisher._packer.pack([order(), price(), quote(), price("MSFT")])
     for _ in range(3):
-        assert send_again(publisher, batch.packed) == 4
+        assert send_again(publisher, batch.call()) == 4
     assert len(ids(client, TICKER_LOG)) == 2
     assert len(ids(client, ORDER_LOG)) == 1
     heard = listener.heard()
@@ -217,7 +217,7 @@ def test_a_journal_whose_top_is_of_another_epoch_does_not_pass_for_done(
     later = publisher.epoch + 1_000_000
     client.xadd(TICKER_LOG, {"m": "from the future"}, id=f"{later}-9")
     assert publisher._packer is not None
-    packed = publisher._packer.pack([price()]).packed
+    packed = publisher._packer.pack([price()]).call()
     reply = send_again(publisher, packed)
     assert isinstance(reply, list)
     assert reply[:2] == [b"FAILED", 1]
@@ -235,7 +235,7 @@ def test_a_failure_in_the_middle_says_where_and_the_retry_repeats_nothing(
     publisher = publisher_on(config)
     client.set(CHANNELS.ticker_log("MSFT"), "something else")
     assert publisher._packer is not None
-    packed = publisher._packer.pack([price(number=1), price("MSFT"), price(number=2)]).packed
+    packed = publisher._packer.pack([price(number=1), price("MSFT"), price(number=2)]).call()
     reply = send_again(publisher, packed)
     assert isinstance(reply, list)
     assert reply[:2] == [b"FAILED", 2]
@@ -485,6 +485,56 @@ def test_what_cannot_be_packed_leaves_alone_what_was_sent_ahead(
     assert publisher.seqs() == {"AAPL": 2}
 
 
+def test_a_batch_whose_predecessor_was_refused_is_refused_too(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis, listener: PlainSubscriber
+) -> None:
+    """Its higher ids would make what is missing look as if it had been written."""
+    publisher = publisher_on(config)
+    assert publisher._packer is not None
+    first, second = (publisher._packer.pack([price(), quote()]) for _ in range(2))
+    assert send_again(publisher, second.call(after=first.number)) == [b"BEHIND", 0, b"0"]
+    assert not client.exists(TICKER_LOG)
+    assert listener.heard() == []
+    assert send_again(publisher, first.call()) == 2
+    assert send_again(publisher, second.call(after=first.number)) == 2
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2)]
+
+
+def test_whom_redis_has_lost_the_predecessor_of_goes_through_once_that_is_known(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    """As by a failover: the new primary lacks what the old one has confirmed."""
+    publisher = publisher_on(config)
+    publisher.publish_batch([price(number=1)], more=True)
+    publisher.ping()  # its reply is read
+    client.delete(CHANNELS.BROKER_BATCH)
+    publisher.publish_batch([price(number=2)])
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2)]
+
+
+@pytest.mark.parametrize("key", [CHANNELS.ticker_log("MSFT"), ORDER_LOG])
+def test_what_stops_a_batch_stops_those_that_were_sent_behind_it(
+    config: RedisConfig,
+    publisher_on: Publishers,
+    client: redis.Redis,
+    listener: PlainSubscriber,
+    key: str,
+) -> None:
+    publisher = publisher_on(config)
+    client.set(key, "something else")
+    publisher.publish_batch([order(), price("MSFT", number=1)], more=True)
+    for number in range(2, 6):
+        publisher.publish_batch([price(number=number)], more=True)
+    publisher.publish_batch([])
+    assert publisher.counters["journals_set_aside"] == 1
+    assert publisher.counters["batch_retries"] == 0, "mended, and no trouble"
+    assert ids(client, ORDER_LOG) == [f"{publisher.epoch}-1"]
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in range(1, 6)]
+    assert ids(client, CHANNELS.ticker_log("MSFT")) == [f"{publisher.epoch}-1"]
+    seqs = [decode_typed(body).seq for body in listener.heard()]  # type: ignore[union-attr]
+    assert seqs == [1, 2, 3, 4, 5]
+
+
 # -- what comes late, and who else is there
 
 
@@ -495,7 +545,7 @@ def test_quotes_of_a_call_that_comes_after_its_successor_are_not_published_again
     assert publisher._packer is not None
     first, second = (publisher._packer.pack([quote()]) for _ in range(2))
     for batch in (first, second, first):
-        assert send_again(publisher, batch.packed) == 1
+        assert send_again(publisher, batch.call()) == 1
     assert [decode_typed(body).seq for body in listener.heard()] == [1, 2]  # type: ignore[union-attr]
 
 

@@ -70,7 +70,7 @@ def test_enough_rights_are_enough_and_nothing_is_left_behind(
         ("+xadd", "XADD", "ORDER_LOG_*"),
         ("~TICKER_LOG_*", "XADD", "TICKER_LOG_*"),
         ("+xrange", "XRANGE", "TICKER_LOG_*"),
-        ("+fcall", "FCALL", "tickerbus_publish_2"),
+        ("+fcall", "FCALL", "tickerbus_publish_3"),
         ("+function|load", "FUNCTION LOAD", "the server-side functions"),
         ("&TICKER_*", "PUBLISH", "TICKER_UPDATES_*"),
         ("+publish", "PUBLISH", "BROKER_STATUS"),

@@ -86,7 +86,7 @@ def test_every_message_goes_once_with_the_next_number_of_its_channel(
     packs, seqs = packer(), dict[Any, int]()
     for batch in batches:
         packed = packs.pack(batch)
-        sent = bodies(packed.packed)
+        sent = bodies(packed.call())
         assert packed.messages == len(sent) == len(batch)
         for message in sent:
             unlogged = message.__struct_config__.tag in ("quote", "bar")
@@ -97,7 +97,7 @@ def test_every_message_goes_once_with_the_next_number_of_its_channel(
 
 @given(messages_to_send)
 def test_orders_go_first_and_otherwise_the_order_stays(batch: list[BusMessage]) -> None:
-    sent = [type(message) for message in bodies(packer().pack(batch).packed)]
+    sent = [type(message) for message in bodies(packer().pack(batch).call())]
     rank: dict[type, int] = {OrderMessage: 0, QuoteMessage: 2, BarMessage: 2}
     wanted = sorted((type(message) for message in batch), key=lambda kind: rank.get(kind, 1))
     assert sent == wanted
@@ -106,12 +106,12 @@ def test_orders_go_first_and_otherwise_the_order_stays(batch: list[BusMessage]) 
 @given(messages_to_send)
 def test_the_call_counts_its_keys_and_messages_right(batch: list[BusMessage]) -> None:
     packed = packer().pack(batch)
-    call = unpacked(packed.packed)
+    call = unpacked(packed.call())
     assert call[:2] == [b"FCALL", FUNCTION.encode()]
     keys = call[3 : 3 + int(call[2])]
-    assert len(call) == 3 + len(keys) + 5
+    assert len(call) == 3 + len(keys) + 6
     assert keys[:2] == [b"BROKER_EPOCH", b"BROKER_BATCH"]
-    orders, found = int(call[-2]), entries(packed.packed)
+    orders, found = int(call[-2]), entries(packed.call())
     assert (
         orders == len(packed.orders) == sum(isinstance(message, OrderMessage) for message in batch)
     )
@@ -127,16 +127,16 @@ def test_the_call_counts_its_keys_and_messages_right(batch: list[BusMessage]) ->
 
 def test_each_journalled_message_stands_with_its_key_channel_and_id() -> None:
     batch = [_price("AAPL"), _order("MSFT"), _price("MSFT")]
-    packed = packer(BusNames("P_")).pack(batch).packed
+    packed = packer(BusNames("P_")).pack(batch).call()
     call = unpacked(packed)
-    assert call[3:-5] == [
+    assert call[3:-6] == [
         b"P_BROKER_EPOCH",
         b"P_BROKER_BATCH",
         b"P_TICKER_LOG_MSFT",
         b"P_TICKER_LOG_AAPL",
         b"P_ORDER_LOG_MSFT",
     ]
-    assert call[-5:-1] == [b"%d" % EPOCH, b"1", b"604800", b"1"]
+    assert call[-6:-1] == [b"%d" % EPOCH, b"1", b"0", b"604800", b"1"]
     found = entries(packed)
     assert found.channels == ["P_TICKER_UPDATES_MSFT", "P_TICKER_UPDATES_AAPL"]
     assert found.places == [1, 2, 1]
@@ -145,15 +145,15 @@ def test_each_journalled_message_stands_with_its_key_channel_and_id() -> None:
 
 def test_a_journal_is_trimmed_now_and_then() -> None:
     packs = packer()
-    bounds = entries(packs.pack([_price("AAPL")] * 40).packed).bounds
+    bounds = entries(packs.pack([_price("AAPL")] * 40).call()).bounds
     assert [seq for seq, bound in enumerate(bounds, 1) if bound] == [16, 32]
     assert bounds[15] == 10_000
-    assert entries(packs.pack([_price("AAPL")] * 10).packed).bounds[7] == 10_000, "the 48th"
+    assert entries(packs.pack([_price("AAPL")] * 10).call()).bounds[7] == 10_000, "the 48th"
 
 
 def test_text_beyond_ascii_stays_as_it_is() -> None:
     order = msgspec.structs.replace(_order("AAPL"), order_data={"note": "Ä→𝄞\n}\n"}, update={})
-    (message,) = bodies(packer().pack([order]).packed)
+    (message,) = bodies(packer().pack([order]).call())
     assert message.order_data == order.order_data
 
 
@@ -181,7 +181,7 @@ def test_a_symbol_that_cannot_name_a_channel_spoils_no_number() -> None:
     packs.pack([_price("AAPL")])
     with pytest.raises(InvalidTicker):
         packs.pack([_price("AAPL"), _price("no such\n")])
-    (message,) = bodies(packs.pack([_price("AAPL")]).packed)
+    (message,) = bodies(packs.pack([_price("AAPL")]).call())
     assert message.seq == 2
 
 
