@@ -139,6 +139,7 @@ class Packer:
 
         The hot path: all are encoded in one step."""
         batch, id_head, numbering = self._batches, self._id_head, self._numbering
+        bound = self.journal_bound
         used: list[_Ticker] = []
         places: list[int] = []
         ids: list[str] = []
@@ -152,7 +153,7 @@ class Packer:
                 ticker.batch, ticker.place = batch, len(used)
             ticker.seq = seq = ticker.seq + 1
             if seq % TRIM_EVERY == 0:
-                bounds[len(ids)] = self.journal_bound
+                bounds[len(ids)] = bound
             number = str(seq)
             places.append(ticker.place)
             ids.append(id_head + number)
