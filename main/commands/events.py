@@ -251,13 +251,19 @@ def _symbols(bus: RedisEventBus, symbol: str | None) -> list[str]:
 
 
 def _moment(since: str | None) -> str | datetime | None:
-    """`2h` is two hours ago; anything else is left to the bus."""
-    if since is None or not since[:-1].isdecimal() or not since[-1:].isalpha():
-        return since
+    """`2h` is two hours ago; a time is left to the bus."""
+    if since is None:
+        return None
     try:
-        return datetime.now(UTC) - timedelta(seconds=parse_duration(since))
-    except ValueError as error:
-        raise Mistake(str(error)) from None
+        if since[-1:] in ("s", "m", "h", "d"):
+            return datetime.now(UTC) - timedelta(seconds=parse_duration(since))
+        datetime.fromisoformat(since)
+    except ValueError:
+        raise Mistake(
+            f"--since {since}: give how long ago (90s, 45m, 2h, 1d), or an ISO 8601 time like "
+            "2026-11-21T14:30:00Z"
+        ) from None
+    return since
 
 
 def _print_states(

@@ -14,6 +14,7 @@ from ..settings import Settings
 from ..stack import alpaca_access
 from ..utils.redis.constants import normalize_ticker
 from ..utils.redis.errors import InvalidTicker, RedisUnavailable
+from ..wording import price_text
 from .common import Mistake, console, open_settings, print_account, say
 from .services import require_keys, require_redis
 
@@ -208,11 +209,20 @@ def _ask(
     replies = _gather(settings, client_id, name, command, arguments)
     if not replies:
         whom = f"{client_id} on {name}" if name else client_id
-        raise Mistake(
-            f"no scale_t of {whom} answers on this Redis: is it running, under this BUS_PREFIX?",
-            NOBODY,
+        others = [other for other in _who_hears(settings) if other != client_id]
+        hint = (
+            "these do: " + ", ".join(f"--client-id {other}" for other in others)
+            if others
+            else "is it running, under this BUS_PREFIX?"
         )
+        raise Mistake(f"no scale_t of {whom} answers on this Redis: {hint}", NOBODY)
     return replies
+
+
+def _who_hears(settings: Settings) -> list[str]:
+    from ..scale_t.control import who_hears
+
+    return who_hears(settings.redis_config())
 
 
 def _gather(
@@ -253,9 +263,8 @@ def _print_state(reply: ControlReply) -> None:
         orders.add_column(name, justify="left" if name in ("order", "") else "right")
     for order in state["orders"]:
         told = "" if order["stage"] == "SEEN" else order["stage"].lower()
-        orders.add_row(
-            order["order"], str(order["component"]), order["qty"], order["price"] or "market", told
-        )
+        price = price_text(order["price"]) or "market"
+        orders.add_row(order["order"], str(order["component"]), order["qty"], price, told)
     console.print(orders)
 
 
@@ -275,8 +284,8 @@ def _facts(state: dict[str, Any]) -> list[tuple[str, str]]:
         ("mode", mode),
         ("entries", f"held: {held}" if held else "allowed"),
         ("owns", f"{state['position']} of at most {state['max_position']}, {state['side']}{dust}"),
-        ("price", f"{state['last_price'] or 'none yet'}{age}{stale}{hand}"),
-        ("starting price", state["start_price"] or "the first one to come"),
+        ("price", f"{price_text(state['last_price']) or 'none yet'}{age}{stale}{hand}"),
+        ("starting price", price_text(state["start_price"]) or "the first one to come"),
         ("profit", f"{state['realised']} realised, {state['open'] or '?'} open"),
         ("requests", f"{state['requests']}, {state['refused']} refused"),
     ]

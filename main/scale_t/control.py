@@ -10,6 +10,7 @@ reply:   {"type": "control_reply", "request_id", "client_id", "ticker", "ok", "w
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
+import redis
 import structlog
 
 from ..utils.redis.config import RedisConfig
@@ -135,3 +137,14 @@ def ask(
         if hearers and heard.wait(timeout_s) and ticker is None:
             time.sleep(MORE_REPLIES_S)
     return sorted(replies, key=lambda reply: reply.ticker)
+
+
+def who_hears(config: RedisConfig) -> list[str]:
+    """The clients that hear commands now, as far as this user may ask for them."""
+    prefix = BusNames(config.bus_prefix).get_control_channel("")
+    with contextlib.closing(config.client()) as client:
+        try:
+            channels: Any = client.pubsub_channels(f"{prefix}*")
+        except redis.RedisError:
+            return []
+    return sorted(channel.decode().removeprefix(prefix) for channel in channels)

@@ -126,7 +126,7 @@ def _checked(name: str, value: Any) -> str | None:
         return ",".join(dict.fromkeys(groups))
     if name not in BOUNDS:
         known = ", ".join([*BOUNDS, GROUPS])
-        raise InvalidTradeEvent(name[:60], f"is no setting of the bus: there are {known}")
+        raise InvalidTradeEvent(name[:60], f"no such setting; there are {known}")
     if value is None:
         return None
     least, most, _ = BOUNDS[name]

@@ -191,6 +191,21 @@ def test_nobody_of_that_name_is_said_at_once(redis_config: RedisConfig) -> None:
     assert ask(redis_config, "nobody", None, "status") == []
 
 
+def test_who_asks_for_the_wrong_client_is_told_whose_ladders_run(
+    broker: StandInBroker,
+    orders: AccountOrders,
+    start_scale_t: Any,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started(start_scale_t, orders)
+    monkeypatch.setattr(scale_t_control, "open_settings", lambda: settings)
+    with pytest.raises(Mistake, match=r"no scale_t of mine answers .*: --client-id scale-t$"):
+        scale_t_control.scale_t_status(client_id="mine")
+    with pytest.raises(Mistake, match=r"scale-t on MSFT answers on this Redis: is it running"):
+        scale_t_control.scale_t_status(ticker="MSFT")
+
+
 def test_what_nobody_trades_any_more_is_flattened_by_rest_alone(
     beside_seven: RunningScaleT, orders: AccountOrders, settings: Settings, tmp_path: Path
 ) -> None:

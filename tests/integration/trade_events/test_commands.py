@@ -160,11 +160,11 @@ def test_rebuild_says_whether_they_agree_and_puts_it_right(
     ("line", "complaint"),
     [
         ("orders A*", "symbol: 'A*' cannot name a channel"),
-        ("replay AAPL --since later", "since: 'later' is no moment"),
-        ("replay AAPL --since 5x", "is not a time: write e.g. 90s, 45m, 2h or 1d"),
+        ("replay AAPL --since later", "--since later: give how long ago (90s, 45m, 2h, 1d), or an"),
+        ("replay AAPL --since xd", "--since xd: give how long ago (90s, 45m, 2h, 1d), or an"),
         ("replay AAPL --from-id x", "from_id: 'x' is no log id"),
         ("config max_deliveries=0", "max_deliveries: must be a whole number from 1 to 1,000"),
-        ("config invented=1", "invented: is no setting of the bus"),
+        ("config invented=1", "invented: no such setting; there are"),
         ("config max_deliveries", "write NAME=VALUE"),
     ],
 )
