@@ -210,6 +210,11 @@ class ScaleT:
         entries = [order.client_order_id for order in book.active("entry")]
         if entries and not settled:
             log.error("scale_t.entries_may_still_work", orders=entries)
+        owns = abs(book.position)
+        if owns > engine.ladder.dust and not book.active("profit"):
+            log.warning(
+                "scale_t.no_exit_works", owns=plain(owns), then="start it again, or scale-t flatten"
+            )
         log.info(
             "scale_t.stopped",
             position=plain(book.position),

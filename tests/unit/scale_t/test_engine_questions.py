@@ -83,6 +83,28 @@ def test_a_price_before_the_check_is_no_loss_yet(clock: Clock | None, tmp_path: 
     assert trade.ladder.mode is Mode.TRADING
 
 
+def test_at_the_end_it_warns_of_shares_that_nothing_offers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        service.log, "warning", lambda event, **words: said.append(words["owns"]), raising=False
+    )
+    scale_t = ScaleT(
+        ScaleTConfig.from_text(ticker="AAPL", max_position="20"), load_settings(env_file=None)
+    )
+    trade = Trade()
+    trade.run()
+    trade.venue.fill(f"{ENTRY}0:1", Decimal(10))
+    trade.hear()
+    engine = engine_of(trade.ladder, tmp_path)
+    scale_t._tell_end(engine, True)
+    assert said == ["10"]
+    trade.run()  # it is offered
+    scale_t._tell_end(engine, True)
+    assert said == ["10"]
+
+
 def test_at_the_end_only_orders_that_are_there_may_still_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
