@@ -299,9 +299,7 @@ class AlpacaBroker:
     def thread_failed(self, name: str, error: BaseException) -> None:
         """A thread of ours ended: nothing may go on as if it had not."""
         if isinstance(error, Abandoned):
-            # Both producers' batches are on one way: who ends last tells of all.
-            known = self.counters["unconfirmed_at_stop"]
-            self.counters["unconfirmed_at_stop"] = max(known, error.messages)
+            self.counters["unconfirmed_at_stop"] += error.messages
             return
         if isinstance(error, Fenced):
             self.supersede(str(error))

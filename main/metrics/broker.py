@@ -134,7 +134,7 @@ class BrokerCollector(Collector):
         yield histograms("alpaca_to_broker_seconds", says, "feed", list(hops.from_alpaca.items()))
         says = "From a frame's arrival to Redis's confirmation: the oldest of each batch."
         yield histogram("broker_to_redis_seconds", says, hops.to_redis)
-        says = "From a batch's sending to Redis's confirmation."
+        says = "From a batch's sending, perhaps behind another, to Redis's confirmation."
         yield histogram("redis_round_trip_seconds", says, parts.publisher.round_trips)
         says = "Messages of a batch; its count is the number of batches."
         yield histogram("batch_messages", says, parts.publisher.batch_sizes)

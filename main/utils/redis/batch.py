@@ -54,6 +54,11 @@ class Batch:
     messages: int
     orders: tuple[bytes, ...] = ()  # their journal's key, id and body, packed
 
+    @property
+    def size(self) -> int:
+        """Bytes of the call, but for the number of the batch before."""
+        return len(self.head) + len(self.tail)
+
     def call(self, after: int = 0) -> bytes:
         """What is sent. `after`: the number of the batch that Redis must have done before, which
         is one that it has not confirmed yet."""

@@ -73,7 +73,8 @@ class Fenced(BusError):
 
 
 class Abandoned(BusError):
-    """Stopped while a batch could not be written. `messages` were not confirmed by Redis."""
+    """Stopped while a batch could not be written. `messages` were not confirmed by Redis; those of
+    an earlier one are not counted again."""
 
     def __init__(self, messages: int) -> None:
         self.messages = messages

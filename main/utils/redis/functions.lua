@@ -68,9 +68,11 @@ local function forbidden(channels, unlogged)
   return nil
 end
 
--- The number of the last batch of this epoch that was done whole, here; 0 if there is none.
-local function last_done(mark, epoch)
-  local of_epoch, number = string.match(mark or '', '^(%d+)-(%d+)$')
+-- The number of the last batch of this epoch that was done whole, here; 0 if there is none. A
+-- foreign value under its name is none, and is overwritten.
+local function last_done(key, epoch)
+  local mark = redis.pcall('GET', key)
+  local of_epoch, number = string.match(type(mark) == 'string' and mark or '', '^(%d+)-(%d+)$')
   return of_epoch == epoch and tonumber(number) or 0
 end
 
@@ -83,7 +85,7 @@ local function publish_batch(keys, args)
   if current ~= epoch then
     return {'FENCED', 0, current}
   end
-  local done = last_done(redis.call('GET', keys[2]), epoch)
+  local done = last_done(keys[2], epoch)
   if done < tonumber(args[3]) then
     return {'BEHIND', 0, tostring(done)}
   end
@@ -115,10 +117,11 @@ local function publish_batch(keys, args)
       return {'FAILED', i, log .. ': ' .. outcome}
     end
   end
+  -- Before what is in no journal: that would be published again with every repetition.
+  call('SET', keys[2], epoch .. '-' .. args[2])
   for i = 1, #unlogged, 2 do
     call('PUBLISH', unlogged[i], unlogged[i + 1])
   end
-  call('SET', keys[2], epoch .. '-' .. args[2])
   return #places + #unlogged / 2
 end
 

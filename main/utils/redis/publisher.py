@@ -204,7 +204,8 @@ class RedisPublisher:
 
         Blocks until Redis has confirmed all of it, however often it has to be sent. With `more` to
         come at once the caller prepares that while Redis works: the last batch is only sent, and
-        the next call waits for its reply. The last call is one without `more`, if with nothing.
+        its reply is waited for by the call after the next. The last call is one without `more`, if
+        with nothing.
 
         Raises:
             Fenced: another run of the broker owns the epoch; nothing more will be written.
@@ -224,7 +225,8 @@ class RedisPublisher:
                     while len(self._in_flight) > WINDOW:
                         self._settle_first()
                     self._send_ahead()
-                while self._in_flight and is_last and not more:
+                # Who has nothing to add has the time to look what became of the rest.
+                while self._in_flight and is_last and not (more and batch):
                     self._settle_first()
 
     def remember_orders(self, entries: Sequence[OrderEntry]) -> None:
@@ -285,14 +287,11 @@ class RedisPublisher:
         self._confirm(reply)
 
     def _reply_to(self, sent: Sent) -> Any:
-        if sent.is_owed:
-            self._guarded(lambda wire: self._in_flight.read_one(sent, wire.receive))
+        wire = self._wire
+        if wire is not None and sent.is_owed:
+            return self._guarded(lambda: self._in_flight.read_one(sent, wire.receive))
         reply, sent.reply = sent.reply, None
-        if reply is None:
-            call = sent.batch.call()
-            reply = self._exchange(call)
-            self.bytes_sent += len(call)
-        return reply
+        return self._exchange(sent.batch.call()) if reply is None else reply
 
     def _pack(self, messages: Sequence[BusMessage]) -> Batch:
         if self._packer is None:
@@ -301,18 +300,16 @@ class RedisPublisher:
 
     def _send_ahead(self) -> None:
         """Let Redis work. A failure shows when the reply is wanted."""
-        if self._wire is None:
-            return
-        call = self._in_flight.call_ahead()
-        try:
-            self._wire.send(call)
-            self.bytes_sent += len(call)
-        except OSError:
-            self._drop_wire()
+        wire = self._wire
+        if wire is not None:
+            call = self._in_flight.call_ahead(time.perf_counter())
+            with contextlib.suppress(RedisUnavailable):
+                self._guarded(lambda: wire.send(call))
 
     def _read_owed(self) -> None:
-        if self._in_flight.is_owed:
-            self._guarded(lambda wire: self._in_flight.read(wire.receive))
+        wire = self._wire
+        if wire is not None and self._in_flight.is_owed:
+            self._guarded(lambda: self._in_flight.read(wire.receive))
 
     def _is_settled(self) -> bool:
         """Whether Redis has done all that was numbered. Waits for replies, but sends nothing."""
@@ -344,6 +341,7 @@ class RedisPublisher:
         self._remember(batch)
         self.counters["messages"] += batch.messages
         self.counters["batches"] += 1
+        self.bytes_sent += batch.size
         self.batch_sizes.observe(batch.messages)
         self.round_trips.observe(time.perf_counter() - sent.since_s)
 
@@ -391,8 +389,9 @@ class RedisPublisher:
         self._must_call("SET", self.names.BROKER_EPOCH, self.epoch, "NX")
 
     def _write_orders_again(self, newest: int | None = None) -> None:
-        for batch in self._in_flight.done():
-            self._remember(batch)  # and perhaps lost since
+        if newest is None:  # else they are sent again themselves, in their order
+            for batch in self._in_flight.done():
+                self._remember(batch)
         for packed, replies in self._order_memory.writes(self._bounds.order_days * 86_400, newest):
             for reply in self._exchange_all(packed, replies):
                 if isinstance(reply, hiredis.ReplyError) and not _will_stay(str(reply)):
@@ -430,7 +429,7 @@ class RedisPublisher:
 
     def _wait(self, delay_s: float) -> None:
         if self._giving_up.wait(delay_s):
-            raise Abandoned(self._in_flight.messages)
+            raise Abandoned(self._in_flight.give_up())
 
     def _must_call(self, *arguments: str | bytes | int) -> Any:
         reply = self._call(*arguments)
@@ -452,7 +451,7 @@ class RedisPublisher:
         for the next one's.
         """
         self._read_owed()
-        found: list[Any] = self._guarded(lambda _: self._ask(packed, replies))
+        found: list[Any] = self._guarded(lambda: self._ask(packed, replies))
         return found
 
     def _ask(self, packed: bytes, replies: int) -> list[Any]:
@@ -465,9 +464,9 @@ class RedisPublisher:
         self._wire.send(packed)
         return [self._wire.receive() for _ in range(replies)]
 
-    def _guarded(self, use_wire: Callable[[Any], Any]) -> Any:
+    def _guarded(self, use_wire: Callable[[], Any]) -> Any:
         try:
-            return use_wire(self._wire)
+            return use_wire()
         except WIRE_FAULTS as error:
             self._drop_wire()
             raise RedisUnavailable(self._config.address, error) from error

@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
+import msgspec
 import pytest
 import redis
 
 from main.embedded_valkey import EmbeddedValkey
 from main.utils.redis.batch import FUNCTION, JournalBounds
-from main.utils.redis.config import RedisConfig
+from main.utils.redis.config import RedisConfig, Wire
 from main.utils.redis.constants import CHANNELS
 from main.utils.redis.errors import Abandoned, Fenced, IllegalUse, InvalidTicker, RedisUnavailable
 from main.utils.redis.messages import QuoteMessage, decode_typed, rfc3339
 from main.utils.redis.publisher import RedisPublisher
+from main.utils.redis.replicas import ReplicaWatch
 from tests.conftest import wait_for
 from tests.integration.utils.redis.conftest import EVENING, Publishers, order, price
 
@@ -533,6 +536,125 @@ def test_what_stops_a_batch_stops_those_that_were_sent_behind_it(
     assert ids(client, CHANNELS.ticker_log("MSFT")) == [f"{publisher.epoch}-1"]
     seqs = [decode_typed(body).seq for body in listener.heard()]  # type: ignore[union-attr]
     assert seqs == [1, 2, 3, 4, 5]
+
+
+def test_a_refused_batch_is_seen_to_while_there_is_nothing_to_add(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    """As while a ticker's messages wait for their refill."""
+    publisher = publisher_on(config)
+    client.set(TICKER_LOG, "something else")
+    publisher.publish_batch([price()], more=True)
+    publisher.publish_batch([], more=True)
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-1"]
+    assert publisher.seqs() == {"AAPL": 1}
+
+
+def test_a_refusal_that_was_read_early_is_not_believed_later(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    publisher = publisher_on(config)
+    client.config_set("maxmemory", 1)
+    try:
+        publisher.publish_batch([price(number=1)], more=True)
+        publisher.publish_batch([price(number=2)], more=True)
+        assert publisher.seqs() == {}, "its replies are read, and they are no facts"
+    finally:
+        client.config_set("maxmemory", 0)
+    publisher.publish_batch([])
+    assert publisher.counters["batch_retries"] == 0
+    assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2)]
+
+
+@pytest.fixture
+def moves(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Whoever connects comes to the last of these ports."""
+    ports: list[int] = []
+    monkeypatch.setattr(
+        "main.utils.redis.publisher.Wire",
+        lambda config: Wire(replace(config, port=ports[-1], sentinels=()) if ports else config),
+    )
+    return ports
+
+
+def test_what_one_primary_has_done_is_no_fact_of_the_next(
+    config: RedisConfig,
+    own_config: RedisConfig,
+    publisher_on: Publishers,
+    moves: list[int],
+) -> None:
+    publisher = publisher_on(config)
+    with closing(own_config.client()) as other:
+        other.set(CHANNELS.BROKER_EPOCH, publisher.epoch)
+        publisher.publish_batch([price(number=1)], more=True)
+        publisher.publish_batch([order(number=2)], more=True)
+        assert publisher.seqs() == {"AAPL": 2}, "the replies are read"
+        moves.append(own_config.port)
+        publisher.reconnect()
+        assert publisher.seqs() == {}
+        publisher.publish_batch([price(number=3)])
+        assert ids(other, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2, 3)]
+        assert ids(other, ORDER_LOG) == [f"{publisher.epoch}-2"]
+
+
+def test_of_a_thousand_orders_and_more_a_failover_in_the_middle_loses_none(
+    config: RedisConfig,
+    own_config: RedisConfig,
+    publisher_on: Publishers,
+    moves: list[int],
+) -> None:
+    """The first part's replica became the primary, without it, while the second was on its way."""
+    publisher = publisher_on(config)
+    orders = [
+        msgspec.structs.replace(order(), timestamp=rfc3339(time.time_ns())) for _ in range(1_500)
+    ]
+
+    class Promoted(ReplicaWatch):
+        def is_kept(self, replicas: int) -> bool:
+            was_moved = bool(moves)
+            moves.append(own_config.port)
+            return was_moved
+
+    publisher._config = replace(publisher._config, sentinels=(("127.0.0.1", 1),))
+    publisher._replicas = Promoted()
+    with closing(own_config.client()) as promoted:
+        promoted.set(CHANNELS.BROKER_EPOCH, publisher.epoch)
+        publisher.publish_batch(orders)
+        whole = [f"{publisher.epoch}-{seq}" for seq in range(1, 1_501)]
+        assert ids(promoted, ORDER_LOG) == ids(promoted, TICKER_LOG) == whole
+        promoted.flushall()
+        publisher.restore_epoch()
+        assert ids(promoted, ORDER_LOG) == whole, "remembered in their order"
+
+
+def test_quotes_are_not_repeated_while_redis_refuses_to_note_that_they_were_published(
+    own_valkey: EmbeddedValkey, own_config: RedisConfig, publisher_on: Publishers
+) -> None:
+    with (
+        redis.Redis(port=own_valkey.port) as client,
+        closing(PlainSubscriber(client)) as listener,
+    ):
+        client.acl_setuser("broker", enabled=True, nopass=True, keys=["*"], categories=["+@all"])
+        client.execute_command("ACL", "SETUSER", "broker", "allchannels")
+        publisher = publisher_on(replace(own_config, username="broker", password="any"))
+        client.execute_command("ACL", "SETUSER", "broker", "-set")
+        thread = threading.Thread(target=publisher.publish_batch, args=([quote(), price()],))
+        thread.start()
+        wait_for(lambda: publisher.counters["batch_retries"] > 2)
+        client.execute_command("ACL", "SETUSER", "broker", "+set")
+        thread.join(10)
+        assert not thread.is_alive()
+        heard = [type(decode_typed(body)).__name__ for body in listener.heard()]
+        assert sorted(heard) == ["PriceMessage", "QuoteMessage"]
+
+
+def test_a_foreign_value_under_the_marks_name_stops_nothing(
+    config: RedisConfig, publisher_on: Publishers, client: redis.Redis
+) -> None:
+    publisher = publisher_on(config)
+    client.lpush(CHANNELS.BROKER_BATCH, "something else")
+    publisher.publish_batch([price()])
+    assert client.get(CHANNELS.BROKER_BATCH) == b"%d-1" % publisher.epoch
 
 
 # -- what comes late, and who else is there
