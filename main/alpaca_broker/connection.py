@@ -20,6 +20,7 @@ from websockets.sync.client import connect
 
 from ..utils.redis.config import backoff_delays
 from ..utils.tracebacks import plain_traceback
+from ..utils.turns import next_turn_s
 from .connection_config import ConnectionConfig, StreamState
 from .errors import Remedy, remedy_for_handshake
 from .market_session import Broken, Outcome, Phase, Refused, SignedIn, SlotTaken
@@ -28,7 +29,6 @@ from .websocket import Message, TappedConnection
 
 log: Final = structlog.get_logger("tickerbus.upstream")
 
-_TICK_S: Final = 0.25  # how often deadlines are looked at while nothing comes
 _FAILURES: Final = (OSError, TimeoutError, ConnectionClosed, InvalidHandshake)
 
 
@@ -265,11 +265,11 @@ class Upstream:
             self._flush()
 
     def _read_once(self, socket: TappedConnection) -> None:
-        if time.monotonic() >= self._next_look_s:
-            self._next_look_s = time.monotonic() + _TICK_S
-            self._look_at_deadlines(socket)
+        now_s = time.monotonic()
+        if now_s >= self._next_look_s:
+            self._next_look_s = next_turn_s(self._look_at_deadlines(socket, now_s))
         try:
-            message = socket.inbox.first(_TICK_S)
+            message = socket.inbox.first(max(0.0, self._next_look_s - now_s))
         except TimeoutError:
             return
         if message is None:
@@ -309,8 +309,9 @@ class Upstream:
             case _:
                 self._handle(outcome)
 
-    def _look_at_deadlines(self, socket: TappedConnection) -> None:
-        now = time.monotonic()
+    def _look_at_deadlines(self, socket: TappedConnection, now: float) -> float:
+        """From when on to look again. In less than a second: so late at the most is found what
+        another thread has begun to wait for."""
         session = self._session()
         if session.phase is not Phase.READY:
             if self._sign_in_due_s and now >= self._sign_in_due_s:
@@ -320,10 +321,12 @@ class Upstream:
                     self._flush()
             elif now > self._sign_in_deadline_s:
                 raise ConversationBroken("no answer to the sign-in in time")
-            return
+            return time.monotonic()
         if overdue := self._overdue():
             raise ConversationBroken(overdue)
-        self._note_pulse(self._pulse.look(socket, now, self._last_received_s))
+        heard_s = self._last_received_s
+        self._note_pulse(self._pulse.look(socket, now, heard_s))
+        return self._pulse.look_again_s(now, heard_s)
 
     def _note_pulse(self, beat: Beat) -> None:
         if beat is Beat.MISSED:

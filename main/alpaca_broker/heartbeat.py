@@ -22,6 +22,7 @@ from ..utils.redis.messages import (
     rfc3339,
 )
 from ..utils.tracebacks import plain_traceback
+from ..utils.turns import TURN_S, until_turn_s
 from .connection_config import StreamState
 from .workers import Worker
 
@@ -30,7 +31,6 @@ log: Final = structlog.get_logger("tickerbus.heartbeat")
 MAX_LISTED_TICKERS: Final = 200
 MAX_UNWELL_TICKERS: Final = 50
 WELL: Final = ("LIVE", "QUIET")
-LOOK_EVERY_S: Final = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ def _brief(reason: str | None) -> str | None:
 
 class Heartbeat(Worker):
     """A named thread that calls `beat` every `period_s`, and at once when it is nudged, or when
-    `look`, which it calls more often, has found a change."""
+    `look`, which it calls at every turn, has found a change."""
 
     name = "heartbeat"
 
@@ -147,18 +147,19 @@ class Heartbeat(Worker):
         self._nudged.set()
 
     def _run(self) -> None:
-        next_beat_s = 0.0
+        next_beat_s, turn_s = 0.0, min(self._period_s, TURN_S)
         while True:
             ending = self._stopping  # one more beat after it was asked to end: it says STOPPING
             nudged = self._nudged.is_set()
             self._nudged.clear()
             try:
                 if self._look() or nudged or time.monotonic() >= next_beat_s:
-                    next_beat_s = time.monotonic() + self._period_s
+                    # From the turn that has begun: so it falls on one again.
+                    next_beat_s = time.monotonic() + until_turn_s(turn_s) - turn_s + self._period_s
                     self._beat()
             except Exception:  # the supervisor: one bad beat must not be the last
                 log.error("heartbeat.failed", traceback=plain_traceback())
             if ending:
                 return
             left_s = next_beat_s - time.monotonic()
-            self._nudged.wait(max(0.0, min(left_s, LOOK_EVERY_S)))
+            self._nudged.wait(max(0.0, min(left_s, until_turn_s(turn_s))))

@@ -30,9 +30,21 @@ class Pulse:
     def look(self, socket: ClientConnection, now_s: float, heard_s: float) -> Beat:
         """`heard_s`: when anything came last. Sends a ping when that is long ago. Whatever comes
         after it is as good as its answer."""
+        found = self._judge(now_s, heard_s)
+        if self._ping is None and now_s >= heard_s + self._config.ping_after_s:
+            self._ping = (socket.ping(), now_s)
+        return found
+
+    def look_again_s(self, now_s: float, heard_s: float) -> float:
+        """From when on a next look may find something."""
         if self._ping is None:
-            if now_s - heard_s >= self._config.ping_after_s:
-                self._ping = (socket.ping(), now_s)
+            return heard_s + self._config.ping_after_s
+        _, sent_s = self._ping
+        dues_s = (sent_s + self._config.ping_after_s, sent_s + self._config.pong_missed_s)
+        return next((due_s for due_s in dues_s if due_s > now_s), now_s)
+
+    def _judge(self, now_s: float, heard_s: float) -> Beat:
+        if self._ping is None:
             return Beat.FINE
         pong, sent_s = self._ping
         if pong.is_set() or heard_s > sent_s:  # the answer stands behind data that is to be read
@@ -40,4 +52,4 @@ class Pulse:
             return Beat.BACK
         if now_s - sent_s > self._config.pong_timeout_s:
             return Beat.GONE
-        return Beat.MISSED if now_s - sent_s > self._config.pong_missed_s else Beat.FINE
+        return Beat.MISSED if now_s >= sent_s + self._config.pong_missed_s else Beat.FINE

@@ -18,6 +18,7 @@ import structlog
 from ..utils.redis.errors import BusError
 from ..utils.redis.messages import RegistrationReply
 from ..utils.tracebacks import plain_traceback
+from ..utils.turns import next_turn_s, until_turn_s
 from .assets import AssetList
 from .errors import BrokerError
 from .lease_store import LeaseStore
@@ -156,7 +157,7 @@ class RegistrationThread(Worker):
     def _gather(self) -> list[Request]:
         with self._wake:
             if not (self._waiting or self._lost or self._rewrite or self._stopping):
-                self._wake.wait(_EXPIRY_TICK_S)
+                self._wake.wait(until_turn_s(_EXPIRY_TICK_S))
             requests = list(self._waiting)
             self._waiting.clear()
             return requests
@@ -284,7 +285,7 @@ class RegistrationThread(Worker):
             self._unwritten = []
 
     def _rewrite_later(self) -> None:
-        self._rewrite_after_s = time.monotonic() + _EXPIRY_TICK_S
+        self._rewrite_after_s = next_turn_s(time.monotonic(), _EXPIRY_TICK_S)
 
 
 _DETAILS: Final = {

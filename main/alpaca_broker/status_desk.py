@@ -81,12 +81,16 @@ class StatusDesk:
         for name, stream in list(parts.upstreams.market.items()):
             crypto = name == "crypto"
             lost = stream.lost & following.keys()
-            mine = [t for t in following if is_crypto(t) == crypto and t not in lost]
+            mine = {
+                ticker: arrived.get(ticker, 0)
+                for ticker in following
+                if is_crypto(ticker) == crypto and ticker not in lost
+            }
             verdict = self._judges.setdefault(name, StreamJudge()).judge(
                 now_s=now_s,
                 counted_until_s=counted_until_s,
                 connection=stream.state.state,
-                arrived={t: arrived.get(t, 0) for t in mine},
+                arrived=mine,
                 market_open=crypto or parts.clock.is_open(),
                 halted=parts.translator.halted,
                 lag_ms=None if crypto else self._lag_ms(parts),
@@ -98,7 +102,8 @@ class StatusDesk:
             silent = _who_is_silent(verdict)
             changed |= self._silent.get(name) != silent
             self._silent[name] = silent
-            self._mend(parts, name, stream, verdict)
+            if verdict.silent_since_s or verdict.resubscribe or verdict.renew:
+                self._mend(parts, name, stream, verdict)
         return changed
 
     def _mend(self, parts: Parts, name: str, stream: MarketStream, verdict: Verdict) -> None:

@@ -13,6 +13,7 @@ from ..settings import Settings
 from ..stack import alpaca_access, ask_redis
 from ..utils.redis.config import is_passing
 from ..utils.redis.errors import RedisUnavailable
+from ..utils.turns import until_turn_s
 from .common import (
     REFUSED,
     Mistake,
@@ -66,7 +67,7 @@ def broker() -> None:
             raise _ended_by_itself(REFUSED_STATE, str(refusal), settings) from None
         except BrokerError as error:
             raise Mistake(str(error), error.exit_code) from None
-        while not running.wait(WAIT_STEP_S):
+        while not running.wait(until_turn_s(WAIT_STEP_S)):
             interruption.look()
         raise _ended_by_itself(running.state, running.reason, settings)
 

@@ -20,6 +20,7 @@ import hiredis
 
 from ..event_log import EventLog
 from ..tracebacks import plain_traceback
+from ..turns import next_turn_s
 from .config import (
     WIRE_FAULTS,
     RedisConfig,
@@ -33,8 +34,8 @@ from .switchboard import Route, Switchboard
 
 log: Final = EventLog("tickerbus.subscriber")
 
-IDLE_S: Final = 0.4  # a silent connection is pinged this often
-DEAD_S: Final = 1.5  # and given up when nothing at all came for this long
+IDLE_S: Final = 0.4  # a connection that is silent for so long is pinged, at the next turn
+DEAD_S: Final = 1.4  # and given up when nothing at all came for this long
 ASK_AGAIN_S: Final = 2.0  # how often a refused channel is asked for again: rights may come back
 AFTER_FAILURE_S: Final = 1.0
 FAULTS: Final = (*WIRE_FAULTS, RedisUnavailable)
@@ -182,7 +183,8 @@ class Listener:
     def _has_input(self, wire: Wire) -> bool:
         if isinstance(wire.sock, ssl.SSLSocket) and wire.sock.pending():
             return True
-        ready = self._poll.poll(IDLE_S * 1_000)
+        now = time.monotonic()
+        ready = self._poll.poll((next_turn_s(now + IDLE_S) - now) * 1_000)
         if len(ready) == 1 and ready[0][0] == self._wire_fd:
             return True
         if ready:

@@ -162,7 +162,7 @@ def test_it_beats_every_period_and_at_once_when_nudged() -> None:
     wait_for(lambda: len(beats.at) >= 4)
     heartbeat.begin_stop()
     assert heartbeat.join(5)
-    assert all(later - earlier >= 0.045 for earlier, later in zip(beats.at, beats.at[1:3]))  # noqa: B905
+    assert beats.at[3] - beats.at[0] > 2 * 0.05 - 0.005, "no more than one in each period"
 
     beats = Beats()
     slow = Heartbeat(beats, period_s=60)

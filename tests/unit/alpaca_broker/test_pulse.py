@@ -9,6 +9,7 @@ import pytest
 
 from main.alpaca_broker.connection_config import ConnectionConfig
 from main.alpaca_broker.pulse import Beat, Pulse
+from main.utils.turns import next_turn_s
 
 CONFIG = ConnectionConfig(name="stocks", url="ws://nowhere", key="k", secret="s")
 SENT_S = CONFIG.ping_after_s
@@ -63,3 +64,31 @@ def test_while_data_flows_no_answer_is_needed(line: Line) -> None:
     assert line.look(LATE_S) is Beat.MISSED
     assert line.look(OVER_S, heard_s=OVER_S - 0.01) is Beat.BACK
     assert line.look(OVER_S + 0.1, heard_s=OVER_S - 0.01) is Beat.FINE
+
+
+def test_a_look_is_due_when_a_ping_or_the_word_that_it_is_missed_is(line: Line) -> None:
+    assert line.pulse.look_again_s(SENT_S, 0.0) == SENT_S + CONFIG.ping_after_s
+    nearly_s = SENT_S + CONFIG.pong_missed_s
+    assert line.pulse.look_again_s(nearly_s - 0.1, 0.0) == nearly_s
+    assert line.pulse.look_again_s(LATE_S, 0.0) == LATE_S, "at each turn from now on"
+    line.look(LATE_S, heard_s=LATE_S - 0.1)
+    assert line.pulse.look_again_s(LATE_S, LATE_S - 0.1) == LATE_S - 0.1 + CONFIG.ping_after_s
+
+
+def test_a_quiet_connection_is_pinged_again_in_the_look_that_finds_the_answer(line: Line) -> None:
+    line.socket.pongs[0].set()
+    assert line.look(SENT_S + CONFIG.ping_after_s) is Beat.BACK
+    assert len(line.socket.pongs) == 2
+
+
+@pytest.mark.parametrize("heard_s", [0.0, 0.001, 0.1, 0.24, 0.2499])
+def test_one_that_falls_silent_is_found_within_two_seconds(heard_s: float) -> None:
+    """Looks are at turns only, a little late, and only where one is due."""
+    socket: Any = Socket()
+    pulse, looks = Pulse(CONFIG), []
+    now_s = next_turn_s(heard_s) + 0.002
+    while pulse.look(socket, now_s, heard_s) is not Beat.MISSED:
+        looks.append(now_s)
+        now_s = next_turn_s(pulse.look_again_s(now_s, heard_s)) + 0.002
+        assert now_s - heard_s < 1.8
+    assert len(looks) <= 4, "it looks at what is due, not at every turn"
