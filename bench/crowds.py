@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 from main.utils.redis.constants import get_ticker_channel
 
+from .cpu import Clockwork
 from .limits import pipe_batches
 from .readers import Expectation, read_plainly
 from .rounds import Cells
-from .stage import BUS_ID, Clockwork, Sample, Stage, make_sample, names, plain_reader
+from .stage import BUS_ID, Sample, Stage, make_sample, names, plain_reader
 from .worker import Worker
 
 FIFTY, OTHER_FIFTY = names("H", 50), names("I", 50)
 SUBSCRIBERS, EACH = 200, 10  # so every message is delivered 40 times
-FAN_MESSAGES = 10_000
+FAN_MESSAGES = 25_000
 CROWD = names("M", 8_000)
 FEW = names("N", 10)
 CROWD_MESSAGES = 200_000

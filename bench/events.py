@@ -28,11 +28,12 @@ from main.trade_events.sender import BATCH_EVENTS, WINDOW, publish_head
 from main.trade_events.wire import encode_body, pack_event, pack_events
 from main.utils.redis.config import RedisConfig, pack_command
 
+from .cpu import Clockwork
 from .events_latency import PER_S, measure_paced
 from .order_events import NAMES, SYMBOLS, orders
 from .report import Row, print_latencies, print_rates, print_rows, write_json
 from .rounds import rate_ratio, run_interleaved
-from .stage import Clockwork, RunFailed, Sample
+from .stage import RunFailed, Sample
 from .worker import Worker, requests
 
 BUS = "publish_many"

@@ -40,6 +40,8 @@ from main.logs import configure_logs
 from main.settings import load_settings
 from main.utils.redis.config import RedisConfig
 
+from .cpu import cpu_s
+
 LOADED = [
     "AAPL", "MSFT", "NVDA", "TSLA", "AMZN", "META", "GOOGL", "SPY", "QQQ", "AMD",
     "INTC", "NFLX", "DIS", "BA", "JPM", "BAC", "XOM", "CVX", "KO", "PEP",
@@ -202,12 +204,11 @@ def idle_cpu(valkey_port: int, seconds: float) -> float:
         ear = Ear(client, "BROKER_STATUS")
         ear.wait_for(lambda status: status["state"] == "RUNNING")
         ear.close()
-        process = psutil.Process(pid)
-        before, began = process.cpu_times(), time.perf_counter()
+        before_s, began = cpu_s(pid), time.perf_counter()
         threading.Event().wait(seconds)
-        after, took_s = process.cpu_times(), time.perf_counter() - began
+        after_s, took_s = cpu_s(pid), time.perf_counter() - began
     client.close()
-    return (after.user + after.system - before.user - before.system) / took_s
+    return (after_s - before_s) / took_s
 
 
 def memory(valkey_port: int) -> tuple[float, float]:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
 import redis
 
 from main.embedded_valkey import EmbeddedValkey
 from main.utils.redis.constants import get_ticker_channel
 from main.utils.redis.messages import PriceMessage, decode_typed
 
+from .cpu import Clockwork
 from .readers import Expectation, Found, read_plainly
 from .smoke import Ear, broker_process, environment
 from .upstream import local_alpaca
@@ -28,22 +28,6 @@ PER_S = 500_000.0
 def names(letter: str, count: int) -> list[str]:
     """Tickers that exist nowhere else: `A000`, `A001`, …"""
     return [f"{letter}{number:04d}" for number in range(count)]
-
-
-class Clockwork:
-    """CPU seconds of named processes between two looks."""
-
-    def __init__(self, pids: Mapping[str, int]) -> None:
-        self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
-        self._before = self._look()
-
-    def _look(self) -> dict[str, float]:
-        times = {name: process.cpu_times() for name, process in self._processes.items()}
-        return {name: found.user + found.system for name, found in times.items()}
-
-    def spent(self) -> dict[str, float]:
-        now = self._look()
-        return {name: now[name] - before for name, before in self._before.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

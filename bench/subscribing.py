@@ -16,13 +16,14 @@ from main.utils.redis.constants import get_ticker_channel
 from main.utils.redis.messages import PriceMessage
 from main.utils.redis.subscriber import RedisSubscriber
 
+from .cpu import Clockwork
 from .limits import pipe_batches
 from .peers import subscribers
 from .rounds import Cells
-from .stage import Clockwork, RunFailed, Sample, Stage, names
+from .stage import RunFailed, Sample, Stage, names
 from .worker import Worker, requests
 
-MESSAGES, BATCH = 60_000, 500
+MESSAGES, BATCH = 120_000, 500
 
 
 def tickerbus(pipe: Connection, port: int, tickers: list[str]) -> None:
@@ -72,6 +73,6 @@ def subscriber_cells(stage: Stage, shape: PriceMessage) -> Cells:
     cells = {}
     for name, (work, tickers) in READERS.items():
         reader = stage.keep(Worker(work, valkey.port, tickers))
-        count = MESSAGES // 6 if work is subscribers.faststream else MESSAGES  # so slow is it
+        count = MESSAGES // 12 if work is subscribers.faststream else MESSAGES  # so slow is it
         cells[name] = subscriber_cell(valkey, pipe, reader, tickers, count)
     return cells

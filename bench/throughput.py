@@ -11,11 +11,12 @@ import redis
 
 from main.embedded_valkey import EmbeddedValkey
 
+from .cpu import Clockwork
 from .limits import pipe_batches
 from .peers import publishers
 from .readers import Expectation
 from .rounds import Cells
-from .stage import BUS_ID, Clockwork, RunFailed, Sample, Stage, make_sample, names, plain_reader
+from .stage import BUS_ID, RunFailed, Sample, Stage, make_sample, names, plain_reader
 from .worker import Worker
 
 BROKER, LIMIT = names("A", 10), names("L", 10)
