@@ -10,7 +10,7 @@ from .cpu import Clockwork
 from .limits import pipe_batches
 from .readers import Expectation, read_plainly
 from .rounds import Cells
-from .stage import BUS_ID, Sample, Stage, make_sample, names, plain_reader
+from .stage import BUS_ID, PER_S, Sample, Stage, make_sample, names, plain_reader
 from .worker import Worker
 
 FIFTY, OTHER_FIFTY = names("H", 50), names("I", 50)
@@ -19,6 +19,7 @@ FAN_MESSAGES = 25_000
 CROWD = names("M", 8_000)
 FEW = names("N", 10)
 CROWD_MESSAGES = 200_000
+BUSIEST_PER_S = 60_000.0  # trades in the whole market's busiest second
 
 
 def _shares(tickers: list[str]) -> list[list[str]]:
@@ -57,13 +58,20 @@ def fan_out_cells(stage: Stage) -> Cells:
 
 
 def crowd_cells(stage: Stage) -> Cells:
-    """The same number of messages over 10 tickers and over 8,000."""
+    """The same number of messages over 10 tickers and over 8,000: as fast as it goes, and as many
+    a second as the whole market has at the most."""
     stage.follow([*FEW, *CROWD])
+    expected = Expectation(deliveries=CROWD_MESSAGES, id_key=BUS_ID)
+    pids = {"broker": stage.broker_pid}
 
-    def cell(tickers: list[str]) -> Callable[[], Sample]:
+    def cell(tickers: list[str], reader: Worker, per_s: float) -> Callable[[], Sample]:
+        return lambda: stage.blast(
+            tickers, CROWD_MESSAGES, 100, reader, pids, expected, per_s=per_s
+        )[0]
+
+    cells = {}
+    for name, tickers in (("10 tickers", FEW), ("8,000 tickers", CROWD)):
         reader = stage.keep(plain_reader(stage.valkey.port, tickers))
-        expected = Expectation(deliveries=CROWD_MESSAGES, id_key=BUS_ID)
-        pids = {"broker": stage.broker_pid}
-        return lambda: stage.blast(tickers, CROWD_MESSAGES, 100, reader, pids, expected)[0]
-
-    return {"10 tickers": cell(FEW), "8,000 tickers": cell(CROWD)}
+        cells[name] = cell(tickers, reader, PER_S)
+        cells[f"{name}, 60,000/s"] = cell(tickers, reader, BUSIEST_PER_S)
+    return cells

@@ -20,7 +20,7 @@ from ..utils.redis.messages import RegistrationReply
 from ..utils.tracebacks import plain_traceback
 from ..utils.turns import next_turn_s, until_turn_s
 from .assets import AssetList
-from .errors import BrokerError
+from .errors import BrokerError, BrokerNotReady
 from .lease_store import LeaseStore
 from .lease_time import LeaseTime, now_ms
 from .pending_change import PendingChange
@@ -143,6 +143,10 @@ class RegistrationThread(Worker):
                     self._run_round(requests, expired)
                 elif self._due_again():
                     self._follow_what_is_wanted()
+            except BrokerNotReady as error:
+                # It ends, for a reason that is told elsewhere; we are about to be stopped.
+                log.info("registration.round_left", reason=str(error), requests=len(requests))
+                return
             except (BusError, BrokerError) as error:
                 # Stopped, superseded or stuck in the middle of a change: this run is over.
                 log.error("registration.round_failed", error=str(error), requests=len(requests))

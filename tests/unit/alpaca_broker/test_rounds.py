@@ -12,6 +12,7 @@ import fakeredis
 import pytest
 import redis
 
+from main.alpaca_broker.errors import BrokerNotReady
 from main.alpaca_broker.lease_store import LeaseStore
 from main.alpaca_broker.pending_change import PendingChange
 from main.alpaca_broker.registration_requests import Request
@@ -441,3 +442,18 @@ def test_an_unforeseen_error_is_told_with_the_threads_name(
     desk.thread.put(subscribe("AAPL"))
     wait_for(lambda: desk.failures)
     assert desk.failures == [("registration", fault)]
+
+
+def test_a_broker_that_ends_in_the_middle_of_a_round_is_no_fault(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so before it stops this thread."""
+
+    def refuse(_symbols: Symbols, *_: object) -> Mapping[str, Rejection]:
+        raise BrokerNotReady("the broker is ending")
+
+    monkeypatch.setattr(desk.conductor, "subscribe_symbols", refuse)
+    desk.thread.put(subscribe("AAPL"))
+    assert desk.thread.join(5), "it has nothing left to do"
+    assert desk.failures == []
+    assert desk.replies == []
