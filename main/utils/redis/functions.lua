@@ -92,7 +92,10 @@ local function publish_batch(keys, args)
   local keep_orders_s, orders = args[4], tonumber(args[5])
   local channels, places, ids, bodies, bounds, unlogged = unpack(cmsgpack.unpack(args[6]))
   if tonumber(args[2]) <= done then
-    return #places + #unlogged / 2 -- sent again, or kept back by the network
+    -- Sent again, or kept back by the network. This is a write, so that whoever waits for replicas
+    -- waits until they have it all.
+    redis.call('SET', keys[2], epoch .. '-' .. string.format('%.0f', done))
+    return #places + #unlogged / 2
   end
   local channel = forbidden(channels, unlogged)
   if channel then

@@ -627,6 +627,32 @@ def test_of_a_thousand_orders_and_more_a_failover_in_the_middle_loses_none(
         assert ids(promoted, ORDER_LOG) == whole, "remembered in their order"
 
 
+def test_a_replica_is_waited_for_after_a_repetition_too(
+    config: RedisConfig,
+    own_valkey: EmbeddedValkey,
+    own_config: RedisConfig,
+    publisher_on: Publishers,
+    client: redis.Redis,
+) -> None:
+    """WAIT counts from a connection's last write, and to be done before is a write as well."""
+    publisher = publisher_on(config)
+    assert publisher._packer is not None
+    batch = publisher._packer.pack([order()])
+    with closing(own_config.client()) as replica:
+        client.config_set("repl-diskless-sync-delay", 0)
+        replica.replicaof("127.0.0.1", config.port)
+        wait_for(lambda: client.info("replication").get("slave0", {}).get("state") == "online")
+        os.kill(own_valkey.pid, signal.SIGSTOP)
+        try:
+            assert send_again(publisher, batch.call()) == 1
+            publisher.reconnect()
+            assert send_again(publisher, batch.call()) == 1
+            assert publisher._call("WAIT", 1, 100) == 0, "the replica has nothing of it"
+        finally:
+            os.kill(own_valkey.pid, signal.SIGCONT)
+        wait_for(lambda: client.wait(1, 100) == 1 or None)
+
+
 def test_quotes_are_not_repeated_while_redis_refuses_to_note_that_they_were_published(
     own_valkey: EmbeddedValkey, own_config: RedisConfig, publisher_on: Publishers
 ) -> None:
