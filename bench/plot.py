@@ -32,16 +32,23 @@ def draw(results: Mapping[str, Result], latencies: Sequence[Latencies], path: Pa
             left.axhline(result.per_s, linestyle="--", color="grey", linewidth=1)
             left.text(1, result.per_s * 1.05, name, fontsize=8, color="grey")
         elif name.endswith(", 10 a frame") and not name.startswith("TickerBus"):
-            left.plot([10], [result.per_s], marker="s", linestyle="", label=name)
+            peer = name.removesuffix(", 10 a frame")
+            found = {size: results.get(f"{peer}, {size} a frame") for size in sizes}
+            rates = {size: result.per_s for size, result in found.items() if result}
+            left.plot(rates.keys(), rates.values(), marker="s", linestyle=":", label=peer)
     left.set(xscale="log", yscale="log", xlabel="messages a frame", ylabel="messages a second")
     left.set_xticks(sizes, [str(size) for size in sizes])
-    left.legend(fontsize=7)
+    left.legend(fontsize=7, loc="lower right")
+    colors = {
+        name: f"C{number}" for number, name in enumerate(dict.fromkeys(map(_name, latencies)))
+    }
     for one in latencies:
         right.plot(
             range(len(SHARES)),
             [one.at(share) for share in SHARES],
-            marker="o",
-            linestyle="-" if one.name == "TickerBus" else "--",
+            marker="o" if one.per_s == latencies[0].per_s else "^",
+            color=colors[one.name],
+            linestyle="-" if one.per_s == latencies[0].per_s else "--",
             label=f"{one.name}, {one.per_s:,}/s",
         )
     right.set_xticks(range(len(SHARES)), [f"p{share * 100:g}" for share in SHARES])
@@ -51,3 +58,7 @@ def draw(results: Mapping[str, Result], latencies: Sequence[Latencies], path: Pa
     for ending in ("png", "svg"):
         figure.savefig(path.with_suffix(f".{ending}"), dpi=120)
     plt.close(figure)
+
+
+def _name(one: Latencies) -> str:
+    return one.name
