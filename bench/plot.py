@@ -39,15 +39,13 @@ def draw(results: Mapping[str, Result], latencies: Sequence[Latencies], path: Pa
     left.set(xscale="log", yscale="log", xlabel="messages a frame", ylabel="messages a second")
     left.set_xticks(sizes, [str(size) for size in sizes])
     left.legend(fontsize=7, loc="lower right")
-    colors = {
-        name: f"C{number}" for number, name in enumerate(dict.fromkeys(map(_name, latencies)))
-    }
+    roads = list(dict.fromkeys(one.name for one in latencies))
     for one in latencies:
         right.plot(
             range(len(SHARES)),
             [one.at(share) for share in SHARES],
             marker="o" if one.per_s == latencies[0].per_s else "^",
-            color=colors[one.name],
+            color=f"C{roads.index(one.name)}",
             linestyle="-" if one.per_s == latencies[0].per_s else "--",
             label=f"{one.name}, {one.per_s:,}/s",
         )
@@ -58,7 +56,3 @@ def draw(results: Mapping[str, Result], latencies: Sequence[Latencies], path: Pa
     for ending in ("png", "svg"):
         figure.savefig(path.with_suffix(f".{ending}"), dpi=120)
     plt.close(figure)
-
-
-def _name(one: Latencies) -> str:
-    return one.name
