@@ -102,8 +102,7 @@ class StatusDesk:
             silent = _who_is_silent(verdict)
             changed |= self._silent.get(name) != silent
             self._silent[name] = silent
-            if verdict.silent_since_s or verdict.resubscribe or verdict.renew:
-                self._mend(parts, name, stream, verdict)
+            self._mend(parts, name, stream, verdict)
         return changed
 
     def _mend(self, parts: Parts, name: str, stream: MarketStream, verdict: Verdict) -> None:

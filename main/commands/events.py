@@ -251,19 +251,20 @@ def _symbols(bus: RedisEventBus, symbol: str | None) -> list[str]:
 
 
 def _moment(since: str | None) -> str | datetime | None:
-    """`2h` is two hours ago; a time is left to the bus."""
+    """`2h` is two hours ago; anything else is what the bus takes for a time."""
+    from ..trade_events.checks import check_timestamp
+
     if since is None:
         return None
     try:
         if since[-1:] in ("s", "m", "h", "d"):
             return datetime.now(UTC) - timedelta(seconds=parse_duration(since))
-        datetime.fromisoformat(since)
+        return check_timestamp(since, "since")
     except ValueError:
         raise Mistake(
             f"--since {since}: give how long ago (90s, 45m, 2h, 1d), or an ISO 8601 time like "
             "2026-11-21T14:30:00Z"
         ) from None
-    return since
 
 
 def _print_states(

@@ -205,11 +205,13 @@ def _ask(
     command: Command,
     arguments: dict[str, Any] | None = None,
 ) -> list[ControlReply]:
+    from ..scale_t.control import who_hears
+
     name = None if ticker is None else _ticker(ticker)
     replies = _gather(settings, client_id, name, command, arguments)
     if not replies:
         whom = f"{client_id} on {name}" if name else client_id
-        others = [other for other in _who_hears(settings) if other != client_id]
+        others = [other for other in who_hears(settings.redis_config()) if other != client_id]
         hint = (
             "these do: " + ", ".join(f"--client-id {other}" for other in others)
             if others
@@ -217,12 +219,6 @@ def _ask(
         )
         raise Mistake(f"no scale_t of {whom} answers on this Redis: {hint}", NOBODY)
     return replies
-
-
-def _who_hears(settings: Settings) -> list[str]:
-    from ..scale_t.control import who_hears
-
-    return who_hears(settings.redis_config())
 
 
 def _gather(

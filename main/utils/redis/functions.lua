@@ -87,14 +87,14 @@ local function publish_batch(keys, args)
   end
   local done = last_done(keys[2], epoch)
   if done < tonumber(args[3]) then
-    return {'BEHIND', 0, tostring(done)}
+    return {'BEHIND', 0, '' .. done}
   end
   local keep_orders_s, orders = args[4], tonumber(args[5])
   local channels, places, ids, bodies, bounds, unlogged = unpack(cmsgpack.unpack(args[6]))
   if tonumber(args[2]) <= done then
     -- Sent again, or kept back by the network. This is a write, so that whoever waits for replicas
     -- waits until they have it all.
-    redis.call('SET', keys[2], epoch .. '-' .. string.format('%.0f', done))
+    redis.call('SET', keys[2], epoch .. '-' .. done)
     return #places + #unlogged / 2
   end
   local channel = forbidden(channels, unlogged)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 import pytest
@@ -19,7 +19,7 @@ from main.utils.redis.batch import FUNCTION, JournalBounds
 from main.utils.redis.config import RedisConfig, Wire
 from main.utils.redis.constants import CHANNELS
 from main.utils.redis.errors import Abandoned, Fenced, IllegalUse, InvalidTicker, RedisUnavailable
-from main.utils.redis.messages import QuoteMessage, decode_typed, rfc3339
+from main.utils.redis.messages import BusMessage, QuoteMessage, decode_typed, rfc3339
 from main.utils.redis.publisher import RedisPublisher
 from main.utils.redis.replicas import ReplicaWatch
 from tests.conftest import wait_for
@@ -301,28 +301,51 @@ def test_a_read_only_replica_takes_nothing_and_the_batch_waits_for_a_primary(
     admin.close()
 
 
-def test_a_batch_that_may_not_be_published_is_not_written_and_goes_out_whole_once_it_may(
-    own_valkey: EmbeddedValkey, own_config: RedisConfig, publisher_on: Publishers
-) -> None:
-    """Written but not published would count as done: those who only listen would never hear it."""
-    with (
-        redis.Redis(port=own_valkey.port) as client,
-        closing(PlainSubscriber(client)) as listener,
-    ):
-        client.acl_setuser("broker", enabled=True, nopass=True, keys=["*"], categories=["+@all"])
-        client.execute_command("ACL", "SETUSER", "broker", "allchannels")
-        publisher = publisher_on(replace(own_config, username="broker", password="any"))
-        batch = [price(number=1), price(number=2), quote(), price(number=3)]
-        client.execute_command("ACL", "SETUSER", "broker", "resetchannels")
-        thread = threading.Thread(target=publisher.publish_batch, args=(batch,))
+@dataclass(frozen=True, kw_only=True)
+class LimitedUser:
+    """A publisher of a Redis user whose rights change."""
+
+    publisher: RedisPublisher
+    admin: redis.Redis
+    listener: PlainSubscriber
+
+    @contextmanager
+    def publishes(self, batch: list[BusMessage], *, without: str, again: str) -> Iterator[None]:
+        """Meanwhile it is tried in vain; in the end it went through."""
+        self.admin.execute_command("ACL", "SETUSER", "broker", without)
+        thread = threading.Thread(target=self.publisher.publish_batch, args=(batch,))
         thread.start()
-        wait_for(lambda: publisher.counters["batch_retries"] > 2)
-        assert ids(client, TICKER_LOG) == []
-        client.execute_command("ACL", "SETUSER", "broker", "allchannels")
+        wait_for(lambda: self.publisher.counters["batch_retries"] > 2)
+        yield
+        self.admin.execute_command("ACL", "SETUSER", "broker", again)
         thread.join(10)
         assert not thread.is_alive()
-        assert ids(client, TICKER_LOG) == [f"{publisher.epoch}-{seq}" for seq in (1, 2, 3)]
-        assert len(listener.heard()) == len(batch)
+
+
+@pytest.fixture
+def limited(
+    own_valkey: EmbeddedValkey, own_config: RedisConfig, publisher_on: Publishers
+) -> Iterator[LimitedUser]:
+    with (
+        redis.Redis(port=own_valkey.port) as admin,
+        closing(PlainSubscriber(admin)) as listener,
+    ):
+        admin.acl_setuser("broker", enabled=True, nopass=True, keys=["*"], categories=["+@all"])
+        admin.execute_command("ACL", "SETUSER", "broker", "allchannels")
+        publisher = publisher_on(replace(own_config, username="broker", password="any"))
+        yield LimitedUser(publisher=publisher, admin=admin, listener=listener)
+
+
+def test_a_batch_that_may_not_be_published_is_not_written_and_goes_out_whole_once_it_may(
+    limited: LimitedUser,
+) -> None:
+    """Written but not published would count as done: those who only listen would never hear it."""
+    batch = [price(number=1), price(number=2), quote(), price(number=3)]
+    with limited.publishes(batch, without="resetchannels", again="allchannels"):
+        assert ids(limited.admin, TICKER_LOG) == []
+    epoch = limited.publisher.epoch
+    assert ids(limited.admin, TICKER_LOG) == [f"{epoch}-{seq}" for seq in (1, 2, 3)]
+    assert len(limited.listener.heard()) == len(batch)
 
 
 def test_a_batch_that_waits_for_redis_can_be_given_up(
@@ -654,24 +677,12 @@ def test_a_replica_is_waited_for_after_a_repetition_too(
 
 
 def test_quotes_are_not_repeated_while_redis_refuses_to_note_that_they_were_published(
-    own_valkey: EmbeddedValkey, own_config: RedisConfig, publisher_on: Publishers
+    limited: LimitedUser,
 ) -> None:
-    with (
-        redis.Redis(port=own_valkey.port) as client,
-        closing(PlainSubscriber(client)) as listener,
-    ):
-        client.acl_setuser("broker", enabled=True, nopass=True, keys=["*"], categories=["+@all"])
-        client.execute_command("ACL", "SETUSER", "broker", "allchannels")
-        publisher = publisher_on(replace(own_config, username="broker", password="any"))
-        client.execute_command("ACL", "SETUSER", "broker", "-set")
-        thread = threading.Thread(target=publisher.publish_batch, args=([quote(), price()],))
-        thread.start()
-        wait_for(lambda: publisher.counters["batch_retries"] > 2)
-        client.execute_command("ACL", "SETUSER", "broker", "+set")
-        thread.join(10)
-        assert not thread.is_alive()
-        heard = [type(decode_typed(body)).__name__ for body in listener.heard()]
-        assert sorted(heard) == ["PriceMessage", "QuoteMessage"]
+    with limited.publishes([quote(), price()], without="-set", again="+set"):
+        pass
+    heard = [type(decode_typed(body)).__name__ for body in limited.listener.heard()]
+    assert sorted(heard) == ["PriceMessage", "QuoteMessage"]
 
 
 def test_a_foreign_value_under_the_marks_name_stops_nothing(
